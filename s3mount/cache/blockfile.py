@@ -1,0 +1,380 @@
+"""One sparse file per inode: which of its bytes are present, which are dirty, and the order of every change to both.
+
+Called by the table, the fetcher, the evictor and FileCache. Every `_locked` method is called with `lock` held; the
+lock is taken after the caller's inode lock and before the index lock, and no S3 request and no wait for room happens
+under it. Does not fetch, does not choose what to evict.
+
+present  bytes the file holds. All of them lie inside the file's physical length: a shorter file has lost bytes.
+dirty    what local edits changed since mark_clean. Never evicted.
+epoch    grows whenever bytes fetched for the version before must no longer be filled in.
+
+Bytes on disk outside `present` may be anything and are never read, so punching them is always harmless.
+
+What a later run sees if the process dies inside a window (the row is what `entries` holds):
+| operation | window | next run |
+|---|---|---|
+| write over clean bytes | row saved with the window as dirty, bytes not or half written | more counts as dirty than changed: uploaded from here, the same as what is read here |
+| write, other bytes | bytes written, row not saved | not present: fetched again or, past the index's size, cut off by the next grow |
+| fill by a fetch | bytes written, row not saved | not present: fetched again |
+| resize, shrink | row clipped, file not cut | stale bytes outside `present`: never read, zeroed by the next grow |
+| resize, grow | file cut at the old size and lengthened, row not saved | bytes past the index's size: never read |
+| evict | row shrunk, hole not punched | stale bytes outside `present`: never read, space given back when the rest is evicted |
+| discard | row removed, file not unlinked | stale bytes outside `present`: never read, space given back by sweep |
+| mark_clean | memory clean, row dirty | the index owes no content: load counts the row's dirty bytes as clean |
+Power loss: trust.py for clean bytes; dirty ones are in the file before the row that names them is durable (fsync is
+sync, then save, then the index's commit), and the evictor makes rows durable before it punches what was once dirty.
+A dirty byte that is lost all the same (never fsynced, or discarded just before) lies past the file's length: reading
+it is IOFailure, never zeros.
+"""  # noqa: E501
+
+import errno
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from s3mount.cache.budget import Budget, Reservation
+from s3mount.cache.disk import Buffer, Disk, DiskFile
+from s3mount.cache.entries import CacheEntries
+from s3mount.cache.extents import Extents
+from s3mount.cache.open_files import OpenFiles
+from s3mount.cache.readahead import GRAIN_BYTES_MIN, SLACK_BYTES, ReadAhead
+from s3mount.clock import Clock
+from s3mount.errors import FsError, IOFailure, NoSpace
+from s3mount.model import ETag, Ino
+
+# Overwriting clean bytes saves the row once per window of this size.
+DECLARED_WINDOW_BYTES = 8 << 20
+# A crash forgets, and fetches again, at most this much of what was fetched into one file.
+FILLED_UNSAVED_BYTES_MAX = 1 << 20
+# A fetch costs a request whatever its size: of a file with no more than this present, no rest is kept.
+EVICTED_WHOLE_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What every block file stands on."""
+
+    disk: Disk
+    entries: CacheEntries
+    budget: Budget
+    clock: Clock
+    open_files: OpenFiles
+    tag: bytes
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """One request under way for [start, end) of the version `etag`."""
+
+    start: int
+    end: int
+    etag: ETag
+    epoch: int
+    reservation: Reservation | None = None
+    done: Future[bytes] = field(init=False)
+
+
+class BlockFile:
+    __slots__ = (
+        "_declared",
+        "_file",
+        "_filled_unsaved",
+        "_ground",
+        "_length",
+        "_saved_used_ns",
+        "_unsynced_names",
+        "ahead",
+        "claimed_bytes",
+        "dirty",
+        "epoch",
+        "flights",
+        "ino",
+        "is_retired",
+        "is_saved",
+        "lock",
+        "present",
+        "used_ns",
+    )
+
+    def __init__(self, ino: Ino, ground: Ground, present: Extents, dirty: Extents, *, is_saved: bool, length: int):
+        self.ino = ino
+        self.lock = threading.Lock()
+        self.present = present
+        self.dirty = dirty
+        self.is_saved = is_saved
+        # Retired: the table knows another BlockFile for this inode, or none. Nothing may be done with this one.
+        self.is_retired = False
+        # What the row claimed to be present when it was loaded; the table settles the difference with the budget.
+        self.claimed_bytes = present.total
+        self.epoch = 0
+        self.flights: list[Flight] = []
+        self.ahead = ReadAhead()
+        self.used_ns = ground.clock.now_ns()
+        self._ground = ground
+        self._file: DiskFile | None = None
+        self._length = length
+        self._declared = dirty.copy()
+        self._filled_unsaved = 0
+        self._saved_used_ns = self.used_ns
+        self._unsynced_names = 0
+
+    # -- the file ------------------------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        return self._file is not None
+
+    def _opened_locked(self, *, create: bool) -> DiskFile:
+        if self._file is None:
+            self._ground.open_files.make_room(self)
+            try:
+                self._file = self._ground.disk.open(self.ino, create=False)
+            except FileNotFoundError:
+                if not create:
+                    raise
+                self._file = self._ground.disk.open(self.ino, create=True)
+                self._unsynced_names += 1
+            self._length = self._file.length()
+            self._ground.open_files.add(self)
+        return self._file
+
+    def close_locked(self) -> None:
+        if self._file is not None:
+            file, self._file = self._file, None
+            self._ground.open_files.remove(self)
+            file.close()
+
+    def _unlink_locked(self) -> None:
+        self.close_locked()
+        self._ground.disk.unlink(self.ino)
+        self._length = 0
+
+    def read_locked(self, start: int, end: int) -> bytes:
+        """The bytes of a present range. Raises IOFailure."""
+        try:
+            data = (self._file or self._opened_locked(create=False)).pread(end - start, start)
+        except OSError as error:
+            raise self._failure("read", error) from error
+        if len(data) != end - start:
+            raise IOFailure(f"the cache file of inode {self.ino} has lost its bytes after {start + len(data)}")
+        return data
+
+    def _pwrite_locked(self, offset: int, data: Buffer) -> None:
+        file = self._file or self._opened_locked(create=True)
+        file.pwrite(data, offset)
+        self._length = max(self._length, offset + len(data))
+
+    def _failure(self, operation: str, error: OSError) -> FsError:
+        kind = NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else IOFailure
+        return kind(f"cannot {operation} the cache file of inode {self.ino}: {error.strerror or error}")
+
+    # -- local edits ---------------------------------------------------------------------------------------------
+
+    def write_locked(self, offset: int, data: Buffer) -> None:
+        """Raises NoSpace or IOFailure: the content is then as before, but for a part of `data` where bytes were
+        present already, and that counts as dirty."""
+        end = offset + len(data)
+        self._declare_locked(offset, end)
+        try:
+            self._pwrite_locked(offset, data)
+        except OSError as error:
+            for start, stop in self.present.within(offset, end):
+                self.dirty.add(start, stop)
+                self.is_saved = False
+            raise self._failure("write", error) from error
+        self.dirty.add(offset, end)
+        self._ground.budget.grew(self.present.add(offset, end))
+        self.is_saved = False
+
+    def _declare_locked(self, start: int, end: int) -> None:
+        """Before clean bytes change: let the row say they are dirty, so that no later run takes a half of an edit
+        for the object's content."""
+        clean = [part for piece in self.present.within(start, end) for part in self.dirty.missing(*piece)]
+        if all(self._declared.covers(*part) for part in clean):
+            return
+        window_end = -(-end // DECLARED_WINDOW_BYTES) * DECLARED_WINDOW_BYTES
+        for piece in self.present.within(start - start % DECLARED_WINDOW_BYTES, window_end):
+            self._declared.add(*piece)
+        for piece in self.dirty:
+            self._declared.add(*piece)
+        self._save_row_locked(self._declared)
+
+    def resize_locked(self, old_size: int, new_size: int) -> None:
+        """Raises NoSpace or IOFailure; nothing has changed then, or the tail past the smaller size is not present."""
+        if new_size < old_size:
+            self._forget_tail_locked(new_size)
+            self.save_locked()
+        kept = min(old_size, new_size)
+        try:
+            if new_size > old_size or self._length > kept:
+                file = self._opened_locked(create=True)
+                if self._length > kept:
+                    file.truncate(kept)
+                    self._length = kept
+                if new_size > old_size:
+                    self._forget_tail_locked(old_size)
+                    file.truncate(new_size)
+                    self._length = new_size
+        except OSError as error:
+            raise self._failure("resize", error) from error
+        if new_size > old_size:
+            self.dirty.add(old_size, new_size)
+            self._ground.budget.grew(self.present.add(old_size, new_size))
+            self.is_saved = False
+
+    def _forget_tail_locked(self, size: int) -> None:
+        """Nothing at or after `size` is present or dirty, nor comes in by a fetch under way."""
+        self.supersede_locked()
+        clipped = self.present.clip(size)
+        self._ground.budget.freed(clipped)
+        if self.dirty.clip(size) or clipped:
+            self.is_saved = False
+
+    def fill_zeros_locked(self, start: int, end: int) -> None:
+        """The missing parts of [start, end) become present zeros, clean. Raises NoSpace or IOFailure."""
+        missing = self.present.missing(start, end)
+        try:
+            file = self._opened_locked(create=True)
+            for piece in missing:
+                if self._ground.disk.can_punch:
+                    file.punch_hole(*piece)
+                else:
+                    file.pwrite(bytes(piece[1] - piece[0]), piece[0])
+            if self._length < end:
+                file.truncate(end)
+                self._length = end
+        except OSError as error:
+            raise self._failure("write", error) from error
+        self._ground.budget.grew(self.present.add(start, end))
+        self.is_saved = False
+
+    def mark_clean_locked(self) -> None:
+        self.supersede_locked()
+        if self.dirty.clear() or self._declared:
+            self.is_saved = False
+
+    def mark_all_dirty_locked(self, size: int) -> None:
+        # Saved at once: bytes that count as dirty here are overwritten without the row being told again.
+        if self.dirty.add(0, size):
+            self.is_saved = False
+            self.save_locked()
+
+    # -- fetched bytes -------------------------------------------------------------------------------------------
+
+    def supersede_locked(self) -> None:
+        """Requests under way bring bytes of the version before: whoever waits for them gets them, the file does not."""
+        self.epoch += 1
+        self.flights.clear()
+
+    def fill_locked(self, flight: Flight, data: bytes, room: Reservation | None) -> None:
+        """Write fetched bytes where bytes are still missing, if the flight is of this epoch. Raises OSError."""
+        if self.is_retired or flight.epoch != self.epoch or room is None:
+            return
+        view = memoryview(data)
+        for start, end in self.present.missing(flight.start, flight.end):
+            self._pwrite_locked(start, view[start - flight.start : end - flight.start])
+            self._ground.budget.grew(self.present.add(start, end), room)
+            self._filled_unsaved += end - start
+            self.is_saved = False
+        if self._filled_unsaved >= FILLED_UNSAVED_BYTES_MAX or flight.start == 0:
+            self.save_locked()
+
+    # -- the row -------------------------------------------------------------------------------------------------
+
+    def save_locked(self) -> None:
+        """The row says what the file holds; durable against kill -9 on return. Free when nothing changed."""
+        if not self.is_saved:
+            self._save_row_locked(self.dirty)
+            self.is_saved = True
+
+    def _save_row_locked(self, dirty: Extents) -> None:
+        if self.present or dirty:
+            packed = self._ground.tag + self.present.packed()
+            self._ground.entries.save(self.ino, packed, dirty.packed(), self.present.total, self.used_ns)
+        else:
+            self._ground.entries.remove(self.ino)
+        if dirty is not self._declared:
+            self._declared = dirty.copy()
+        self._saved_used_ns = self.used_ns
+        self._filled_unsaved = 0
+
+    def retire_locked(self) -> bool:
+        """Save, close and leave memory; False when requests are under way."""
+        if self.is_retired or self.flights:
+            return False
+        if self.is_saved and self.present and self._saved_used_ns != self.used_ns:
+            self.is_saved = False  # the order of eviction outlives the object
+        self.save_locked()
+        self.close_locked()
+        self.is_retired = True
+        return True
+
+    def discard_locked(self) -> None:
+        """Forget the content: row, then file. Raises IOFailure when the file stays."""
+        self.supersede_locked()
+        size = self.present.clear()
+        self.dirty.clear()
+        self._declared.clear()
+        self._ground.entries.remove(self.ino)
+        self.is_saved = True
+        try:
+            self._unlink_locked()
+        except OSError as error:
+            raise self._failure("remove", error) from error
+        finally:
+            self._ground.budget.freed(size)
+
+    # -- eviction ------------------------------------------------------------------------------------------------
+
+    def shrink_locked(self, wanted: int) -> list[tuple[int, int]]:
+        """Take about `wanted` clean bytes out of `present`, from the start of the file (all of a small one), and save
+        the row. Returns what was taken: its space is still in use until give_back_locked."""
+        taken: list[tuple[int, int]] = []
+        if not self._ground.disk.can_punch:
+            if self.dirty or self.flights:
+                return taken
+            wanted = self.present.total  # all, so that the file can be unlinked
+        if self.present.total <= EVICTED_WHOLE_BYTES_MAX:
+            wanted = self.present.total
+        for start, end in self._evictable_locked():
+            if wanted <= 0:
+                break
+            end = min(end, -(-(start + wanted) // GRAIN_BYTES_MIN) * GRAIN_BYTES_MIN)
+            self.present.remove(start, end)
+            taken.append((start, end))
+            wanted -= end - start
+        if taken:
+            self.is_saved = False
+            self.save_locked()
+        return taken
+
+    def _evictable_locked(self) -> Sequence[tuple[int, int]]:
+        clean = [piece for extent in self.present for piece in self.dirty.missing(*extent)]
+        if not self.flights:
+            return clean
+        # A reader is at work: only what lies behind it, all of it fetched before the requests under way.
+        behind = min(self.ahead.position, *(flight.start for flight in self.flights)) - SLACK_BYTES
+        return [(start, min(end, behind)) for start, end in clean if start < behind]
+
+    def give_back_locked(self, taken: Sequence[tuple[int, int]]) -> None:
+        """Free the space of what shrink_locked took, where it was not filled again since. Raises OSError."""
+        if not self.present and not self.dirty:
+            self._unlink_locked()
+            return
+        file = self._opened_locked(create=False)
+        for extent in taken:
+            for start, end in self.present.missing(*extent):
+                if self._ground.disk.can_punch:
+                    file.punch_hole(start, end)
+
+    # -- durability ----------------------------------------------------------------------------------------------
+
+    @property
+    def unsynced_names(self) -> int:
+        return self._unsynced_names
+
+    def name_synced_locked(self, count: int) -> None:
+        """The directory entry was synced when `unsynced_names` was `count`."""
+        if self._unsynced_names == count:
+            self._unsynced_names = 0

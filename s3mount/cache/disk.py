@@ -1,0 +1,240 @@
+"""The only code that touches the cache directory: every effect on the local disk passes through `Disk`, so that a
+test can be the disk, fail its n-th call or lose what was not synced.
+
+Called by the block files and by trust.py. Threads: different files in parallel; calls on one DiskFile are made
+under its block file's lock. Raises OSError and nothing else; translating is the caller's. Knows no extents.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from s3mount.model import Ino
+
+FOLDERS = 256
+MARK_NAME = "trust"
+PROBE_NAME = "probe"
+BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
+
+_FALLOC_FL_KEEP_SIZE = 1
+_FALLOC_FL_PUNCH_HOLE = 2
+_OPEN_FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+Buffer = bytes | bytearray | memoryview
+
+
+class DiskFile(Protocol):
+    def pread(self, size: int, offset: int) -> bytes:
+        """The bytes at `offset`: fewer than `size` only at the end of the file."""
+
+    def pwrite(self, data: Buffer, offset: int) -> None:
+        """All of `data`, or OSError after any part of it."""
+
+    def length(self) -> int: ...
+
+    def truncate(self, length: int) -> None: ...
+
+    def punch_hole(self, start: int, end: int) -> None:
+        """[start, end) reads as zeros and takes no space; the length stays."""
+
+    def fdatasync(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Disk(Protocol):
+    @property
+    def can_punch(self) -> bool:
+        """Whether punch_hole works here. Where it does not, space comes back only by truncate and unlink."""
+
+    def open(self, ino: Ino, *, create: bool) -> DiskFile:
+        """Raises FileNotFoundError when the file is not there and `create` is False."""
+
+    def length(self, ino: Ino) -> int | None:
+        """The file's length in bytes; None when there is no file."""
+
+    def unlink(self, ino: Ino) -> None:
+        """Remove the file if it is there."""
+
+    def list(self) -> Iterator[Ino]: ...
+
+    def fsync_directory(self, ino: Ino) -> None:
+        """The file's name survives power loss on return."""
+
+    def sync_all(self) -> bool:
+        """Everything written to the directory's filesystem survives power loss on return. False: not possible here."""
+
+    def boot_identity(self) -> bytes:
+        """Changes whenever the machine boots; empty when unknown."""
+
+    def load_mark(self) -> bytes:
+        """What store_mark last stored; empty when nothing was."""
+
+    def store_mark(self, mark: bytes) -> None:
+        """Replace the mark, atomically, durable against power loss on return."""
+
+
+class LocalFile:
+    __slots__ = ("_number",)
+
+    def __init__(self, number: int):
+        self._number = number
+
+    def pread(self, size: int, offset: int) -> bytes:
+        data = _pread(self._number, size, offset)
+        if len(data) == size or not data:
+            return data
+        pieces = [data]
+        while data and (size := size - len(data)):
+            offset += len(data)
+            data = _pread(self._number, size, offset)
+            pieces.append(data)
+        return b"".join(pieces)
+
+    def pwrite(self, data: Buffer, offset: int) -> None:
+        written = _pwrite(self._number, data, offset)
+        rest = memoryview(data).cast("B")
+        while written < len(rest):
+            rest, offset = rest[written:], offset + written
+            written = _pwrite(self._number, rest, offset)
+
+    def length(self) -> int:
+        return os.fstat(self._number).st_size
+
+    def truncate(self, length: int) -> None:
+        os.ftruncate(self._number, length)
+
+    def punch_hole(self, start: int, end: int) -> None:
+        mode = _FALLOC_FL_PUNCH_HOLE | _FALLOC_FL_KEEP_SIZE
+        if _libc is None:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        while _libc.fallocate(self._number, mode, ctypes.c_int64(start), ctypes.c_int64(end - start)) != 0:
+            code = ctypes.get_errno()
+            if code != errno.EINTR:
+                raise OSError(code, os.strerror(code))
+
+    def fdatasync(self) -> None:
+        getattr(os, "fdatasync", os.fsync)(self._number)
+
+    def close(self) -> None:
+        os.close(self._number)
+
+
+class LocalDisk:
+    """One file per inode under `directory`, named by its number in hex, spread over 256 folders."""
+
+    def __init__(self, directory: Path):
+        """Make the directory and its folders, readable by the owner alone. Raises OSError when that fails."""
+        self._directory = directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+        for number in range(FOLDERS):
+            (directory / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
+        _fsync_folder(directory)
+        self._can_punch = self._probe()
+
+    @property
+    def can_punch(self) -> bool:
+        return self._can_punch
+
+    def _probe(self) -> bool:
+        path = self._directory / PROBE_NAME
+        file = LocalFile(os.open(path, _OPEN_FLAGS | os.O_CREAT, 0o600))
+        try:
+            file.truncate(8192)
+            file.punch_hole(0, 4096)
+        except OSError:
+            return False
+        finally:
+            file.close()
+            path.unlink()
+        return True
+
+    def _path(self, ino: Ino) -> Path:
+        return self._directory / f"{ino % FOLDERS:02x}" / f"{ino:x}"
+
+    def open(self, ino: Ino, *, create: bool) -> LocalFile:
+        flags = _OPEN_FLAGS | (os.O_CREAT if create else 0)
+        return LocalFile(os.open(f"{self._directory}/{ino % FOLDERS:02x}/{ino:x}", flags, 0o600))
+
+    def length(self, ino: Ino) -> int | None:
+        try:
+            return self._path(ino).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def unlink(self, ino: Ino) -> None:
+        self._path(ino).unlink(missing_ok=True)
+
+    def list(self) -> Iterator[Ino]:
+        for number in range(FOLDERS):
+            for name in os.listdir(self._directory / f"{number:02x}"):
+                with contextlib.suppress(ValueError):
+                    yield Ino(int(name, 16))
+
+    def fsync_directory(self, ino: Ino) -> None:
+        _fsync_folder(self._path(ino).parent)
+
+    def sync_all(self) -> bool:
+        if _libc is None:
+            return False
+        number = os.open(self._directory, os.O_RDONLY)
+        try:
+            return bool(_libc.syncfs(number) == 0)
+        finally:
+            os.close(number)
+
+    def boot_identity(self) -> bytes:
+        try:
+            return BOOT_ID_PATH.read_bytes().strip()
+        except OSError:
+            return b""
+
+    def load_mark(self) -> bytes:
+        try:
+            return (self._directory / MARK_NAME).read_bytes()
+        except FileNotFoundError:
+            return b""
+
+    def store_mark(self, mark: bytes) -> None:
+        draft = self._directory / f"{MARK_NAME}.new"
+        number = os.open(draft, _OPEN_FLAGS | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.write(number, mark)
+            os.fsync(number)
+        finally:
+            os.close(number)
+        draft.replace(self._directory / MARK_NAME)
+        _fsync_folder(self._directory)
+
+
+def _fsync_folder(path: Path) -> None:
+    if sys.platform == "win32":
+        return  # Windows opens no folder for writing; NTFS journals names by itself.
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+if sys.platform == "win32":
+
+    def _pread(number: int, size: int, offset: int) -> bytes:
+        os.lseek(number, offset, os.SEEK_SET)
+        return os.read(number, size)
+
+    def _pwrite(number: int, data: Buffer, offset: int) -> int:
+        os.lseek(number, offset, os.SEEK_SET)
+        return os.write(number, data)
+
+else:
+    _pread = os.pread
+    _pwrite = os.pwrite
+
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None

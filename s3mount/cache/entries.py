@@ -1,0 +1,30 @@
+"""What the cache asks of the index: one row per inode that says which bytes its block file holds.
+
+The index fulfils it (index/cache_entries.py); the cache calls it, from many threads, under a block file's lock at
+most. An entry call may take the index lock, the last in the order, and calls nothing back.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from s3mount.model import Ino
+
+
+class CacheEntries(Protocol):
+    def load(self, ino: Ino) -> tuple[bytes, bytes] | None:
+        """The two byte strings last saved, or None."""
+
+    def save(self, ino: Ino, present: bytes, dirty: bytes, present_size: int, used_ns: int) -> None:
+        """Insert or replace the row; durable against kill -9 on return. The bytes are the cache's own format."""
+
+    def remove(self, ino: Ino) -> None:
+        """Drop the row if there is one; durable against kill -9 on return."""
+
+    def commit_durably(self) -> None:
+        """Everything committed to the index before this call survives power loss when it returns."""
+
+    def total_bytes(self) -> int:
+        """The sum of present_size over all rows."""
+
+    def least_recently_used(self, limit: int) -> Sequence[Ino]:
+        """The inodes with present_size > 0, smallest used_ns first, at most `limit`."""

@@ -1,0 +1,268 @@
+"""The bytes of files on the local disk: what is present, what is dirty, how it gets here and when it goes.
+
+The one class of this folder that vfs, writeback and the composition root use, from any thread. Callers may hold an
+inode lock except in `read`, `load` and `reserve`, which wait for the store or for room: those want no lock held.
+Knows nothing of names, uploads or conflicts. The caller serialises changes to one file, and calls discard when the
+object was replaced by someone else, before the index names the new version.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+from s3mount.cache import trust
+from s3mount.cache.blockfile import Ground
+from s3mount.cache.budget import Budget, Reservation
+from s3mount.cache.disk import Buffer, Disk, LocalDisk
+from s3mount.cache.entries import CacheEntries
+from s3mount.cache.evictor import Evictor
+from s3mount.cache.extents import Extents
+from s3mount.cache.fetcher import Fetcher, Piece
+from s3mount.cache.open_files import OpenFiles
+from s3mount.cache.table import BlockFiles
+from s3mount.clock import Clock
+from s3mount.errors import IOFailure, NoSpace
+from s3mount.model import Ino, RemoteObject
+from s3mount.store.base import ObjectStore
+
+log = logging.getLogger(__name__)
+
+# How long a writer waits for news before it asks again whether something became evictable.
+PRESSURE_INTERVAL_S = 0.2
+LOAD_BLOCKS_AT_ONCE = 4
+LOAD_ATTEMPTS_MAX = 3
+
+
+class FileCache:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        store: ObjectStore,
+        entries: CacheEntries,
+        limit_bytes: int,
+        clock: Clock,
+        is_evictable: Callable[[Ino], bool],
+        on_pressure: Callable[[], None],
+        disk: Disk | None = None,
+    ):
+        """Use `directory`, made if need be; the caller makes sure that no other process does.
+
+        `is_evictable` says that the bucket has everything of the inode's content (nothing of it is owed); called with
+        no lock of the cache's held, but perhaps with the caller's inode lock. `on_pressure` asks for uploads, soon:
+        somebody waits for room. Raises IOFailure when the directory cannot be used.
+        """
+        try:
+            disk = disk or LocalDisk(directory)
+            tag = trust.begin(disk)
+        except OSError as error:
+            raise IOFailure(f"the cache directory {directory} cannot be used: {error.strerror or error}") from error
+        self._disk = disk
+        self._clock = clock
+        self._on_pressure = on_pressure
+        self._budget = Budget(limit_bytes, entries.total_bytes())
+        self._ground = Ground(disk, entries, self._budget, clock, OpenFiles(), tag)
+        self._files = BlockFiles(self._ground, is_evictable)
+        self._evictor = Evictor(self._ground, self._files, is_evictable)
+        self._fetcher = Fetcher(self._ground, store, self._evictor)
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes present over all files."""
+        return self._budget.used_bytes
+
+    @property
+    def limit_bytes(self) -> int:
+        return self._budget.limit_bytes
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def read(self, ino: Ino, remote: RemoteObject | None, *, start: int, end: int) -> bytes:
+        """The bytes [start, end), which lie inside the file: those missing are fetched from `remote`, and all are as
+        they were at one moment within the call. Raises StoreError from the fetch (PreconditionFailed, Missing:
+        `remote` is outdated) and IOFailure."""
+        if start >= end:
+            return b""
+        file = self._files.get(ino)
+        with file.lock:
+            if not file.is_retired and file.present.covers(start, end):
+                file.used_ns = self._clock.now_ns()
+                ahead = file.ahead
+                ahead.position = end
+                if end > ahead.trigger and remote is not None:
+                    self._fetcher.read_ahead_locked(file, remote)
+                return file.read_locked(start, end)
+        with self._files.locked(ino) as file:
+            file.used_ns = self._clock.now_ns()
+            pieces = self._fetcher.gather_locked(file, remote, start, end)
+            if end > file.ahead.trigger and remote is not None:
+                self._fetcher.read_ahead_locked(file, remote)
+        return self._fetcher.resolve(pieces)
+
+    def load(self, ino: Ino, remote: RemoteObject | None, size: int) -> None:
+        """Make [0, size) present, out of the calling thread's reservation if it has one. Raises StoreError from the
+        fetch, NoSpace when the cache cannot hold it, IOFailure."""
+        room = self._budget.current()
+        fetched = min(size, remote.size) if remote is not None else 0
+        for _ in range(LOAD_ATTEMPTS_MAX):
+            if remote is not None:
+                self._load_blocks(ino, remote, fetched, room)
+            with self._files.locked(ino) as file:
+                file.used_ns = self._clock.now_ns()
+                if fetched < size and not file.present.covers(fetched, size):
+                    log.error("inode %d: bytes of [%d, %d) are nowhere, taken as zeros", ino, fetched, size)
+                    file.fill_zeros_locked(fetched, size)
+                if file.present.covers(0, size):
+                    return
+        raise NoSpace(f"the cache has no room for the {size} bytes of inode {ino}")
+
+    def _load_blocks(self, ino: Ino, remote: RemoteObject, size: int, room: Reservation | None) -> None:
+        block = self._fetcher.block_bytes
+        under_way: deque[list[Piece]] = deque()
+        for start in range(0, size, block):
+            with self._files.locked(ino) as file:
+                under_way.append(self._fetcher.load_locked(file, remote, start, min(start + block, size), room))
+            if len(under_way) == LOAD_BLOCKS_AT_ONCE:
+                self._fetcher.resolve(under_way.popleft())
+        for pieces in under_way:
+            self._fetcher.resolve(pieces)
+
+    # -- room ----------------------------------------------------------------------------------------------------
+
+    def reserve(self, size: int, deadline_s: float) -> Reservation:
+        """Room for `size` more present bytes, for what the calling thread adds inside `with`. Evicts, then asks for
+        uploads and waits as long as they free something. Raises NoSpace when nothing came free for `deadline_s`
+        seconds, or at once when the whole cache is smaller."""
+        reservation = self._budget.try_reserve(size)
+        if reservation is not None:
+            return reservation
+        if size > self.limit_bytes:
+            raise NoSpace(f"the cache is limited to {self.limit_bytes} bytes; {size} were asked for at once")
+        waits_since = self._clock.monotonic_s()
+        freed_total = self._budget.freed_total
+        while True:
+            seen = self._budget.news()
+            self._evictor.evict(size)
+            reservation = self._budget.try_reserve(size)
+            if reservation is not None:
+                return reservation
+            now = self._clock.monotonic_s()
+            if self._budget.freed_total != freed_total:
+                freed_total, waits_since = self._budget.freed_total, now
+            if now - waits_since >= deadline_s:
+                raise NoSpace(f"the cache is full of data not yet in the bucket; no progress for {deadline_s:.0f} s")
+            self._on_pressure()
+            self._budget.wait(seen, min(PRESSURE_INTERVAL_S, deadline_s))
+
+    # -- changing ------------------------------------------------------------------------------------------------
+
+    def write(self, ino: Ino, offset: int, data: Buffer) -> None:
+        """Put `data` at `offset`: present and dirty; survives kill -9 after save, power loss after sync and save.
+        Uses the calling thread's reservation. Raises NoSpace or IOFailure; bytes that were present may be partly
+        overwritten then, and count as dirty."""
+        if not len(data):
+            return
+        view = data if isinstance(data, bytes | bytearray) else memoryview(data).cast("B")
+        with self._files.locked(ino) as file:
+            file.used_ns = self._clock.now_ns()
+            file.write_locked(offset, view)
+
+    def resize(self, ino: Ino, old_size: int, new_size: int) -> None:
+        """The file's size changes: a cut tail is forgotten, a new one is zeros, present and dirty. Crash order: a
+        smaller size is in the index before this call, a larger one after this and save. Raises NoSpace, IOFailure."""
+        if new_size == old_size:
+            return
+        with self._files.locked(ino) as file:
+            file.used_ns = self._clock.now_ns()
+            file.resize_locked(old_size, new_size)
+
+    def dirty_extents(self, ino: Ino) -> Extents:
+        """A copy of what local edits changed since mark_clean."""
+        with self._files.locked(ino) as file:
+            return file.dirty.copy()
+
+    def mark_clean(self, ino: Ino) -> None:
+        """The bucket has the content as it is here. In the index this is committed before; the row follows at the
+        next save, and until then the index is believed."""
+        with self._files.locked(ino) as file:
+            file.mark_clean_locked()
+        self._budget.tell()
+
+    def mark_all_dirty(self, ino: Ino, size: int) -> None:
+        """Nothing of [0, size) can be copied from the bucket. Survives kill -9 on return."""
+        with self._files.locked(ino) as file:
+            file.mark_all_dirty_locked(size)
+
+    def sync(self, ino: Ino) -> None:
+        """The file's bytes survive power loss on return; the row needs save and the index's durable commit after.
+        Raises IOFailure."""
+        with self._files.locked(ino) as file:
+            names = file.unsynced_names
+        try:
+            try:
+                disk_file = self._disk.open(ino, create=False)
+            except FileNotFoundError:
+                return
+            try:
+                disk_file.fdatasync()
+            finally:
+                disk_file.close()
+            if names:
+                self._disk.fsync_directory(ino)
+        except OSError as error:
+            raise IOFailure(f"cannot sync the cache file of inode {ino}: {error.strerror or error}") from error
+        if names:
+            with self._files.locked(ino) as file:
+                file.name_synced_locked(names)
+
+    def save(self, ino: Ino) -> None:
+        """What is present and dirty survives kill -9 on return. Free when nothing changed since the last save."""
+        with self._files.locked(ino) as file:
+            file.save_locked()
+
+    def discard(self, ino: Ino) -> None:
+        """Forget the inode's content, present and dirty, and what is being fetched of it. Raises IOFailure."""
+        self._files.discard(ino)
+
+    def present_bytes(self, ino: Ino) -> int:
+        with self._files.locked(ino) as file:
+            return file.present.total
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    def sweep(self, known: Callable[[Ino], bool]) -> int:
+        """At start-up, before the first read or write: remove the files of inodes that the index does not know, and
+        files that no row speaks of. Returns how many were removed. Raises IOFailure."""
+        removed = 0
+        try:
+            inos = self._disk.list()
+            while batch := list(islice(inos, 1024)):
+                for ino in batch:
+                    if ino in self._files:
+                        continue
+                    if not known(ino):
+                        self._files.discard(ino)
+                    elif self._ground.entries.load(ino) is None:
+                        self._disk.unlink(ino)
+                    else:
+                        continue
+                    removed += 1
+        except OSError as error:
+            raise IOFailure(f"cannot sweep the cache directory: {error.strerror or error}") from error
+        return removed
+
+    def close(self) -> None:
+        """Stop fetching and save every row. Nothing may be called after; the index is closed after this. A failure
+        costs only cached bytes and is logged."""
+        self._fetcher.close()
+        is_complete = True
+        for file in self._files.snapshot():
+            with file.lock:
+                is_complete &= file.is_retired or file.retire_locked()
+        try:
+            if is_complete:
+                trust.end(self._disk, self._ground.tag)
+        except OSError as error:
+            log.warning("the cache directory could not be synced: %s", error)

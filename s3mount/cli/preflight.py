@@ -1,0 +1,103 @@
+"""What is checked before a mount starts, so that a person reads what to do instead of an errno.
+
+Called by cli/mount.py in the process that the person started, and again in the one that serves. Makes the state
+folder; changes nothing else. Does not talk to S3.
+"""
+
+import contextlib
+import importlib
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from s3mount.control.mount_table import Liveness, find_mount, probe
+from s3mount.errors import MountError, MountPointUnusable
+
+_FUSE_DEVICE: Final = Path("/dev/fuse")
+_FUSE_CONF: Final = Path("/etc/fuse.conf")
+_HOW_TO_INSTALL: Final = "install it (Debian, Ubuntu: apt install fuse3)"
+
+
+def check_mountpoint(mountpoint: Path) -> None:
+    """Raises MountPointUnusable unless it is an empty directory that nothing is mounted on."""
+    mounted = find_mount(mountpoint)
+    if mounted is not None:
+        if mounted.is_fuse and probe(mountpoint) is not Liveness.ANSWERS:
+            raise MountPointUnusable(
+                f"{mountpoint} is left over from a mount whose process is gone: run s3mount unmount {mountpoint}"
+            )
+        raise MountPointUnusable(f"{mountpoint} is already mounted: unmount it, or choose another directory")
+    try:
+        with os.scandir(mountpoint) as entries:
+            is_empty = next(entries, None) is None
+    except FileNotFoundError as error:
+        raise MountPointUnusable(f"{mountpoint} does not exist: make it (mkdir -p {mountpoint})") from error
+    except NotADirectoryError as error:
+        raise MountPointUnusable(f"{mountpoint} is not a directory: choose another mount point") from error
+    except OSError as error:
+        raise MountPointUnusable(f"{mountpoint} cannot be used: {error.strerror}; choose another directory") from error
+    if not is_empty:
+        raise MountPointUnusable(f"{mountpoint} is not empty: choose an empty directory")
+
+
+def check_fuse(*, allow_other: bool, device: Path = _FUSE_DEVICE, conf: Path = _FUSE_CONF) -> None:
+    """Raises MountPointUnusable when this system, or this user, cannot mount with FUSE."""
+    if sys.platform == "linux":
+        _check_device(device)
+        if os.geteuid() != 0:
+            if shutil.which("fusermount3") is None and shutil.which("fusermount") is None:
+                raise MountPointUnusable(f"fusermount3 is missing: {_HOW_TO_INSTALL}")
+            if allow_other and not _others_may(conf):
+                raise MountPointUnusable(f"--allow-other needs the line user_allow_other in {conf}")
+    try:
+        importlib.import_module("mfusepy")
+    except (OSError, ImportError) as error:
+        raise MountPointUnusable(f"the FUSE library cannot be loaded ({error}): {_HOW_TO_INSTALL}") from error
+
+
+def _check_device(device: Path) -> None:
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError as error:
+        raise MountPointUnusable(
+            f"{device} is missing: load the module (modprobe fuse); in a container, start it with --device /dev/fuse"
+        ) from error
+    except PermissionError as error:
+        raise MountPointUnusable(
+            f"{device} may not be opened by this user: run as root, or chmod 666 {device}; in a container, "
+            "start it with --device /dev/fuse --cap-add SYS_ADMIN"
+        ) from error
+    except OSError as error:
+        raise MountPointUnusable(f"{device} cannot be opened: {error.strerror}; load the fuse module") from error
+
+
+def _others_may(conf: Path) -> bool:
+    try:
+        return any(line.strip() == "user_allow_other" for line in conf.read_text(errors="replace").splitlines())
+    except OSError:
+        return False
+
+
+def prepare_state_dir(state_dir: Path) -> None:
+    """Make the folder of the index, the cache and the log, for this user alone. Raises MountError (exit code 1)."""
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if state_dir.stat().st_uid == os.geteuid():
+            os.chmod(state_dir, 0o700)
+        with tempfile.TemporaryFile(dir=state_dir):
+            pass
+    except OSError as error:
+        raise MountError(
+            f"the cache directory {state_dir} is not writable: {error.strerror}; choose another with --cache-dir"
+        ) from error
+
+
+def free_bytes(folder: Path) -> int:
+    """Room for this user on the file system where `folder` is, or will be made. 0 when it cannot be told."""
+    for existing in (folder, *folder.parents):
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(existing).free
+    return 0

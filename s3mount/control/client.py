@@ -1,0 +1,148 @@
+"""Asking a mount process something: the commands' end of the control socket.
+
+Used by cli/ and demo/. One connection for each request, one thread; every wait has a deadline. Raises
+ControlUnreachable when the process is gone, silent or breaks off, ControlRefused when it says no.
+"""
+
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from s3mount.control.protocol import (
+    ANSWER_BYTES_MAX,
+    ControlRefused,
+    ControlUnreachable,
+    DrainProgress,
+    Operation,
+    OwedFile,
+    decode,
+    decode_owed,
+    encode,
+    socket_address,
+)
+
+ANSWER_DEADLINE_S: Final = 15.0
+
+ProgressCallback = Callable[[DrainProgress], None]
+
+
+def _ignore_progress(_now: DrainProgress) -> None:
+    pass
+
+
+class ControlClient:
+    def __init__(self, socket_path: Path, *, answer_deadline_s: float = ANSWER_DEADLINE_S) -> None:
+        """`answer_deadline_s`: how long the process may stay silent before it counts as not answering."""
+        self._path = socket_path
+        self._answer_deadline_s = answer_deadline_s
+
+    def status(self) -> dict[str, object]:
+        """The status fields of docs/commands.md."""
+        with self._ask({"op": Operation.STATUS.value}) as answer:
+            result = answer.result(None, _ignore_progress)
+        if not isinstance(result, dict):
+            raise ControlUnreachable("the mount process gave an answer that makes no sense")
+        return result
+
+    def drain(self, *, deadline_s: float | None, progress: ProgressCallback = _ignore_progress) -> list[OwedFile]:
+        """Wait until the bucket holds everything, at most `deadline_s` seconds (None: no limit). Returns what is
+        still owed; empty: all that was written before the call is in the bucket."""
+        with self._ask({"op": Operation.DRAIN.value, "deadline_s": deadline_s}) as answer:
+            return _owed(answer.result(None, progress))
+
+    def stop(self, *, drain: bool) -> None:
+        """Set whether the process drains before it ends, once the mount is detached."""
+        with self._ask({"op": Operation.STOP.value, "drain": drain}) as answer:
+            answer.result(None, _ignore_progress)
+
+    @contextmanager
+    def follow(self) -> Iterator["Farewell"]:
+        """Be told what is still owed when the process ends. Enter before detaching: then no end goes unnoticed."""
+        with self._ask({"op": Operation.FOLLOW.value}) as answer:
+            yield Farewell(answer)
+
+    @contextmanager
+    def _ask(self, request: Mapping[str, object]) -> Iterator["_Answer"]:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(self._answer_deadline_s)
+            try:
+                with socket_address(self._path) as address:
+                    connection.connect(address)
+                connection.sendall(encode(request))
+            except OSError as error:
+                raise ControlUnreachable(f"the mount process does not answer: {error}") from error
+            yield _Answer(connection, self._answer_deadline_s)
+
+
+class Farewell:
+    """The open question of `follow`."""
+
+    def __init__(self, answer: "_Answer") -> None:
+        self._answer = answer
+
+    def wait(self, deadline_s: float | None, progress: ProgressCallback = _ignore_progress) -> list[OwedFile] | None:
+        """Wait until the process ends; returns what was still owed then, or None when `deadline_s` seconds passed
+        first. Raises ControlUnreachable when the process ended without a word (it crashed or was killed)."""
+        result = self._answer.result(deadline_s, progress)
+        return None if result is _DEADLINE_PASSED else _owed(result)
+
+
+_DEADLINE_PASSED: Final = object()
+
+
+class _Answer:
+    def __init__(self, connection: socket.socket, silence_s_max: float) -> None:
+        self._connection = connection
+        self._silence_s_max = silence_s_max
+        self._buffer = bytearray()
+
+    def result(self, deadline_s: float | None, progress: ProgressCallback) -> object:
+        """The result line, after handing on every progress line; _DEADLINE_PASSED when that came first."""
+        deadline = None if deadline_s is None else time.monotonic() + deadline_s
+        while True:
+            line = self._line(deadline)
+            if line is None:
+                return _DEADLINE_PASSED
+            try:
+                message = decode(line)
+                if "progress" not in message:
+                    break
+                update = DrainProgress(**message["progress"])  # type: ignore[arg-type]
+            except (ValueError, TypeError) as error:
+                raise ControlUnreachable(f"the mount process gave an answer that makes no sense: {error}") from error
+            progress(update)
+        if "error" in message:
+            raise ControlRefused(str(message["error"]))
+        return message.get("result")
+
+    def _line(self, deadline: float | None) -> bytes | None:
+        silent_until = time.monotonic() + self._silence_s_max
+        while b"\n" not in self._buffer:
+            until = silent_until if deadline is None else min(silent_until, deadline)
+            try:
+                self._connection.settimeout(max(0.001, until - time.monotonic()))
+                piece = self._connection.recv(1 << 16)
+            except TimeoutError as error:
+                if deadline is not None and time.monotonic() >= deadline:
+                    return None
+                raise ControlUnreachable(f"the mount process was silent for {self._silence_s_max:.0f} s") from error
+            except OSError as error:
+                raise ControlUnreachable(f"the mount process broke off: {error}") from error
+            if not piece:
+                raise ControlUnreachable("the mount process ended without an answer")
+            self._buffer += piece
+            if len(self._buffer) > ANSWER_BYTES_MAX:
+                raise ControlUnreachable("the mount process gave an answer without end")
+        line, _, rest = bytes(self._buffer).partition(b"\n")
+        self._buffer[:] = rest
+        return line
+
+
+def _owed(result: object) -> list[OwedFile]:
+    try:
+        return decode_owed(result)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ControlUnreachable(f"the mount process gave an answer that makes no sense: {error}") from error

@@ -1,0 +1,84 @@
+"""Which process is meant: a pid together with its start time, since pids are used again.
+
+Used by control/registry.py, cli/ and demo/. Reads /proc where there is one; elsewhere a pid alone must do.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+_PROC: Final = Path("/proc")
+_POLL_INTERVAL_S: Final = 0.05
+
+
+def start_time(pid: int) -> str | None:
+    """When the process started, as a word to compare; "" where the system does not tell; None when no such process
+    runs. A zombie does not run."""
+    if not (_PROC / "self" / "stat").exists():
+        return "" if _answers_signals(pid) else None
+    try:
+        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return None
+    # The second field is the program's name in parentheses and may hold blanks and parentheses itself.
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def is_running(pid: int, started: str) -> bool:
+    """Whether that very process still runs."""
+    return start_time(pid) == started
+
+
+def wait_for_end(pid: int, started: str, deadline_s: float) -> bool:
+    """Wait until the process has ended, at most `deadline_s` seconds; returns whether it has."""
+    deadline = time.monotonic() + deadline_s
+    while is_running(pid, started):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_INTERVAL_S)
+    return True
+
+
+def processes_using(mountpoint: Path, limit: int = 5) -> list[str]:
+    """Up to `limit` processes ("name (pid)") whose open files, working folder or root lie under `mountpoint`, as far
+    as this user may see; not the caller itself. Reads link texts only, so a mount that hangs does not hang this."""
+    inside = f"{mountpoint}/"
+    found: list[str] = []
+    for folder in _PROC.glob("[0-9]*"):
+        if len(found) >= limit:
+            break
+        if folder.name == str(os.getpid()):
+            continue
+        try:
+            links = [folder / "cwd", folder / "root", *(folder / "fd").iterdir()]
+        except OSError:
+            continue
+        if any(_link_text(link) == str(mountpoint) or _link_text(link).startswith(inside) for link in links):
+            found.append(f"{_program_name(folder)} ({folder.name})")
+    return found
+
+
+def _link_text(link: Path) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""
+
+
+def _program_name(folder: Path) -> str:
+    try:
+        return (folder / "comm").read_text(errors="replace").strip()
+    except OSError:
+        return "a process"
+
+
+def _answers_signals(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,107 @@
+"""Which mounts this user has: one small JSON file for each, beside its control socket.
+
+Written by the mount process (control/announce.py), read by the commands. Several processes use the folder at once:
+files appear whole (rename) and names hold the pid, so nobody writes another's file. An entry whose process is gone is
+stale; it is kept while the dead mount is still in the mount table and removed after.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from platformdirs import user_state_dir
+
+from s3mount.control.mount_table import find_mount
+from s3mount.control.processes import is_running
+
+_FOLDER: Final = "mounts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountEntry:
+    """One mount. `process_started` tells a pid used again apart; `started_ns` is wall time."""
+
+    mountpoint: str
+    bucket: str
+    prefix: str
+    pid: int
+    process_started: str
+    started_ns: int
+    socket: str
+    state_dir: str
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process still runs: it serves the mount, or drains after it was detached."""
+        return is_running(self.pid, self.process_started)
+
+    @property
+    def is_mounted(self) -> bool:
+        return find_mount(Path(self.mountpoint)) is not None
+
+
+def state_root() -> Path:
+    """Where s3mount keeps what must survive: the registry, and the state folders unless --cache-dir says otherwise."""
+    return Path(user_state_dir("s3mount", appauthor=False))
+
+
+class Registry:
+    def __init__(self, folder: Path | None = None) -> None:
+        """`folder`: default `mounts` in the user's state directory."""
+        self._folder = folder if folder is not None else state_root() / _FOLDER
+
+    def socket_path(self, mountpoint: Path, pid: int) -> Path:
+        """Where the process `pid` shall listen for `mountpoint`."""
+        return self._file(mountpoint, pid, ".sock")
+
+    def prepare(self) -> None:
+        """Make the folder, for this user alone. Raises OSError."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.chmod(self._folder, 0o700)
+
+    def add(self, entry: MountEntry) -> None:
+        """Make the mount known, atomically. Call prepare() before. Raises OSError."""
+        with tempfile.NamedTemporaryFile("w", dir=self._folder, suffix=".new", delete=False) as file:
+            json.dump(asdict(entry), file)
+        os.replace(file.name, self._file(Path(entry.mountpoint), entry.pid, ".json"))
+
+    def remove(self, entry: MountEntry) -> None:
+        """Forget the mount and its socket; an entry already gone is no error."""
+        for suffix in (".json", ".sock"):
+            with contextlib.suppress(OSError):
+                self._file(Path(entry.mountpoint), entry.pid, suffix).unlink(missing_ok=True)
+
+    def entries(self) -> list[MountEntry]:
+        """Every mount whose process lives or that is still in the mount table, oldest first. Cleans up the rest."""
+        kept: list[MountEntry] = []
+        for file in sorted(self._folder.glob("*.json")):
+            entry = _read_entry(file)
+            if entry is None:
+                continue
+            if entry.is_alive or entry.is_mounted:
+                kept.append(entry)
+            else:
+                self.remove(entry)
+        return sorted(kept, key=lambda entry: entry.started_ns)
+
+    def find(self, mountpoint: Path) -> MountEntry | None:
+        """The newest living mount at that path, else the newest dead one still in the mount table, else None."""
+        at_path = [entry for entry in self.entries() if entry.mountpoint == str(mountpoint)]
+        return max(at_path, key=lambda entry: (entry.is_alive, entry.started_ns), default=None)
+
+    def _file(self, mountpoint: Path, pid: int, suffix: str) -> Path:
+        digest = hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:12]
+        return self._folder / f"{digest}-{pid}{suffix}"
+
+
+def _read_entry(file: Path) -> MountEntry | None:
+    """The entry, or None for a file that another version wrote or that has just been removed."""
+    try:
+        return MountEntry(**json.loads(file.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None

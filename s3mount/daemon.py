@@ -1,0 +1,155 @@
+"""Starting a mount in the background, and hearing whether it answers.
+
+The parent (cli/mount.py, demo/) starts a second interpreter with `--foreground` in a session of its own and waits at
+a pipe; the child says one JSON line there. Nothing is forked: a process with threads cannot be. No secret is on the
+child's command line: it finds credentials where its parent would. Does not know what a mount is.
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from s3mount.errors import MountError
+
+READY_DEADLINE_S: Final = 30.0
+STOP_DEADLINE_S: Final = 5.0
+_MESSAGE_BYTES_MAX: Final = 1 << 16
+
+
+class StartFailed(MountError):
+    """The child said why it cannot, or ended or hung without a word; `exit_code` is the one to end with."""
+
+    def __init__(self, text: str, exit_code: int = 1) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+class ReadyPipe:
+    """The child's end: says once how the start went. Without a pipe (`fd` None) it says nothing."""
+
+    def __init__(self, fd: int | None) -> None:
+        self._fd = fd
+        if fd is not None:
+            # A program that the child starts and leaves running would keep the pipe open.
+            os.set_inheritable(fd, False)
+
+    def ready(self) -> None:
+        self._say({"ready": True})
+
+    def failed(self, text: str, exit_code: int) -> None:
+        self._say({"error": text, "exit_code": exit_code})
+
+    def _say(self, message: Mapping[str, object]) -> None:
+        if self._fd is None:
+            return
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._fd, json.dumps(message).encode()[: _MESSAGE_BYTES_MAX - 1] + b"\n")
+        os.close(self._fd)
+        self._fd = None
+
+
+def start_detached(
+    arguments: Sequence[str],
+    *,
+    log_path: Path,
+    environment: Mapping[str, str] | None = None,
+    deadline_s: float = READY_DEADLINE_S,
+) -> subprocess.Popen[bytes]:
+    """Run `python -m s3mount ARGUMENTS --foreground --ready-fd N` detached; returns once it said that it is ready.
+
+    Its output goes to `log_path`. Raises StartFailed, with the child gone, when it says an error, ends, or says
+    nothing within `deadline_s`.
+    """
+    read_end, write_end = os.pipe()
+    try:
+        child = _spawn(arguments, write_end, log_path, environment)
+        line = _read_line(read_end, deadline_s)
+    except OSError as error:
+        raise StartFailed(f"cannot start in the background: {error}") from error
+    finally:
+        os.close(read_end)
+    message = _parse(line)
+    if message.get("ready") is True:
+        return child
+    if "error" in message:
+        _end(child)
+        exit_code = message.get("exit_code")
+        raise StartFailed(str(message["error"]), exit_code if isinstance(exit_code, int) else 1)
+    has_ended = line is not None
+    _end(child)
+    if has_ended:
+        raise StartFailed(
+            f"the mount process ended at once: {_last_line(log_path) or 'nothing in its log'} (log: {log_path})"
+        )
+    raise StartFailed(f"the mount did not answer within {deadline_s:.0f} s and was stopped (log: {log_path})")
+
+
+def _spawn(
+    arguments: Sequence[str], write_end: int, log_path: Path, environment: Mapping[str, str] | None
+) -> subprocess.Popen[bytes]:
+    try:
+        with log_path.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", "s3mount", *arguments, "--foreground", f"--ready-fd={write_end}"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=dict(os.environ if environment is None else environment),
+                pass_fds=(write_end,),
+                start_new_session=True,
+            )
+    finally:
+        os.close(write_end)
+
+
+def _last_line(path: Path) -> str:
+    """The last line that says something, or ""."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 4096))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _read_line(read_end: int, deadline_s: float) -> bytes | None:
+    """What the child said before it closed the pipe or ended its line; None when the deadline passed first."""
+    deadline = time.monotonic() + deadline_s
+    text = b""
+    while not text.endswith(b"\n"):
+        readable, _, _ = select.select([read_end], [], [], max(0.0, deadline - time.monotonic()))
+        if not readable:
+            return None
+        piece = os.read(read_end, _MESSAGE_BYTES_MAX)
+        if not piece:
+            break
+        text += piece
+    return text
+
+
+def _parse(line: bytes | None) -> dict[str, object]:
+    try:
+        message = json.loads(line or b"{}")
+    except ValueError:
+        return {}
+    return message if isinstance(message, dict) else {}
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Wait for the child, and make it end when it does not."""
+    for stop_signal in (None, signal.SIGTERM, signal.SIGKILL):
+        if stop_signal is not None:
+            child.send_signal(stop_signal)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(STOP_DEADLINE_S)
+            return

@@ -1,0 +1,141 @@
+"""Puts the floors together, bottom up, over one store and one state folder. The one place that knows all classes.
+
+Called by mount.py with S3, by the tests with whatever store they like. Bindings and processes are not its business.
+"""
+
+import fcntl
+import os
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from s3mount.cache.filecache import FileCache
+from s3mount.clock import Clock, SystemClock
+from s3mount.errors import MountError
+from s3mount.index.index import Index
+from s3mount.locks import InodeLocks
+from s3mount.model import Ino
+from s3mount.remote.attributes import AttributeReader
+from s3mount.remote.defaults import Defaults
+from s3mount.remote.guard import WriteGuard
+from s3mount.remote.lister import Lister
+from s3mount.store.base import ObjectStore
+from s3mount.vfs.context import VfsContext, VfsOptions
+from s3mount.vfs.filesystem import FileSystem
+from s3mount.vfs.foreign_changes import ForeignChanges
+from s3mount.vfs.handles import Handles
+from s3mount.writeback.context import WriteBackContext
+from s3mount.writeback.writeback import WriteBack
+
+INDEX_NAME = "index.sqlite"
+CACHE_NAME = "cache"
+LOCK_NAME = "lock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriveOptions:
+    """What may differ from drive to drive. Sizes in bytes, durations in seconds."""
+
+    defaults: Defaults
+    cache_limit_bytes: int
+    write_back_delay_s: float = 1.0
+    metadata_ttl_s: float = 60.0
+    vfs: VfsOptions = field(default_factory=VfsOptions)
+
+
+class StateLock:
+    """One process at a time in a state folder; the kernel lets go of it when the process dies."""
+
+    def __init__(self, state_dir: Path):
+        """Raises MountError when another process has it."""
+        self._fd = os.open(state_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip()
+            os.close(self._fd)
+            raise MountError(
+                f"the cache directory {state_dir} is in use by another s3mount (process {holder or 'unknown'}): "
+                "unmount that one first, wait until it has drained, or give another --cache-dir"
+            ) from error
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        os.close(self._fd)
+
+
+class Drive:
+    """A running drive. `filesystem` is what a binding serves, `writeback` what drain and status ask."""
+
+    def __init__(self, store: ObjectStore, state_dir: Path, options: DriveOptions, *, stamps: Clock | None = None):
+        """Ready at once, whatever is owed. The store stays the caller's to close. `stamps` is the clock that file times are taken from. Raises MountError
+        when the state folder cannot be used."""
+        clock = SystemClock()
+        self.store = store
+        self._lock = StateLock(state_dir)
+        self._closing = threading.Lock()
+        self._is_closed = False
+        try:
+            self.index = Index(state_dir / INDEX_NAME, clock)
+        except BaseException:
+            self._lock.release()
+            raise
+        defaults = options.defaults
+        self.index.ensure_root(
+            defaults.dir_mode, defaults.uid, defaults.gid, clock.now_ns(), has_key=store.properties.has_root_key
+        )
+        handles, locks, guard = Handles(), InodeLocks(), WriteGuard()
+        self.cache = FileCache(
+            state_dir / CACHE_NAME,
+            store=store,
+            entries=self.index.cache_entries,
+            limit_bytes=options.cache_limit_bytes,
+            clock=clock,
+            is_evictable=self._is_evictable,
+            on_pressure=lambda: self.writeback.hurry(),
+        )
+        on_change = ForeignChanges(self.index, self.cache, handles)
+        self._attributes = AttributeReader(store, self.index, defaults, clock, on_change=on_change)
+        self.lister = Lister(
+            store, self.index, guard, defaults, clock, ttl_s=options.metadata_ttl_s, on_change=on_change
+        )
+        self.writeback = WriteBack(
+            WriteBackContext(store, self.index, self.cache, locks, guard, self.lister, self._attributes, clock),
+            delay_s=options.write_back_delay_s,
+            is_open_for_write=handles.is_open_for_write,
+        )
+        self.filesystem = FileSystem(
+            VfsContext(
+                index=self.index,
+                cache=self.cache,
+                lister=self.lister,
+                attributes=self._attributes,
+                handles=handles,
+                locks=locks,
+                writeback=self.writeback,
+                clock=stamps or clock,
+                properties=store.properties,
+                options=options.vfs,
+            )
+        )
+        self.writeback.start()
+
+    def _is_evictable(self, ino: Ino) -> bool:
+        inode = self.index.inodes.find(ino)
+        return inode is None or not inode.content_owed
+
+    def close(self) -> None:
+        """Stop, with everything acknowledged on record. What is owed is taken up by the next drive over this folder."""
+        with self._closing:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        self.writeback.stop()
+        self._attributes.close()
+        for ino in self.index.inodes.staged():
+            self.cache.save(ino)
+            self.index.inodes.flush(ino)
+        self.cache.close()
+        self.index.close()
+        self._lock.release()

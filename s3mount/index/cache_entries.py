@@ -1,0 +1,33 @@
+"""Which bytes of a file the cache directory holds: the rows behind cache/ (it defines the Protocol this fulfils)."""
+
+from collections.abc import Sequence
+
+from s3mount.index.database import Database
+from s3mount.model import Ino
+
+
+class IndexedCacheEntries:
+    def __init__(self, database: Database):
+        self._database = database
+
+    def load(self, ino: Ino) -> tuple[bytes, bytes] | None:
+        return self._database.row("SELECT present, dirty FROM cache_entry WHERE ino = ?", ino)  # type: ignore[no-any-return]
+
+    def save(self, ino: Ino, present: bytes, dirty: bytes, present_size: int, used_ns: int) -> None:
+        self._database.write(
+            "INSERT OR REPLACE INTO cache_entry VALUES (?, ?, ?, ?, ?)", ino, present, dirty, present_size, used_ns
+        )
+
+    def remove(self, ino: Ino) -> None:
+        self._database.write("DELETE FROM cache_entry WHERE ino = ?", ino)
+
+    def commit_durably(self) -> None:
+        self._database.commit_durably()
+
+    def total_bytes(self) -> int:
+        (total,) = self._database.row("SELECT COALESCE(SUM(present_size), 0) FROM cache_entry")
+        return total  # type: ignore[no-any-return]
+
+    def least_recently_used(self, limit: int) -> Sequence[Ino]:
+        sql = "SELECT ino FROM cache_entry WHERE present_size > 0 ORDER BY used_ns LIMIT ?"
+        return [ino for (ino,) in self._database.rows(sql, limit)]

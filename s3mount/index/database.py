@@ -1,0 +1,132 @@
+"""The SQLite file under the index: one connection, one lock, transactions, durability.
+
+Called only from this folder. The lock is the innermost of the global order (see locks.py): whoever holds it calls
+neither S3 nor the cache.
+
+WAL with synchronous=NORMAL: a commit is in the kernel's page cache when it returns, so it survives `kill -9`;
+`commit_durably` makes all commits before it survive power loss (https://sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+import contextlib
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from s3mount.errors import MountError, NoSpace
+from s3mount.index import migrations
+from s3mount.index.schema import DDL, SCHEMA_VERSION
+
+CACHE_KIB = 64 << 10
+WAL_PAGES_MAX = 4000
+
+
+class Database:
+    def __init__(self, path: Path):
+        """Open or create the index file. Raises MountError when it cannot be used."""
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._rollback_hooks: list[Callable[[], None]] = []
+        try:
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+            self._configure()
+            self._create_or_migrate()
+        except sqlite3.Error as error:
+            raise MountError(f"the index {path} cannot be used: {error}") from error
+
+    def _configure(self) -> None:
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            f"cache_size=-{CACHE_KIB}",
+            f"wal_autocheckpoint={WAL_PAGES_MAX}",
+            "temp_store=MEMORY",
+        ):
+            self._connection.execute(f"PRAGMA {pragma}")
+
+    def _create_or_migrate(self) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            self._connection.executescript(
+                f"BEGIN; {DDL} INSERT INTO fact VALUES ('uuid', '{uuid.uuid4().hex[:12]}');"
+                f"PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
+            )
+        else:
+            migrations.migrate(self._connection, version)
+
+    def on_rollback(self, hook: Callable[[], None]) -> None:
+        """`hook` runs, under the lock, after a transaction was undone: caches over the tables must be emptied."""
+        self._rollback_hooks.append(hook)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; nested ones join the outer. Committed on leaving the outermost, undone on an exception."""
+        with self._lock:
+            if self._depth == 0:
+                self._connection.execute("BEGIN IMMEDIATE")
+            self._depth += 1
+            try:
+                yield
+            except BaseException:
+                self._depth -= 1
+                if self._depth == 0:
+                    self._undo()
+                raise
+            self._depth -= 1
+            if self._depth == 0:
+                self._commit()
+
+    def _commit(self) -> None:
+        try:
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._undo()
+            raise NoSpace(f"the index could not be written: {error}") from error
+
+    def _undo(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        for hook in self._rollback_hooks:
+            hook()
+
+    def locked(self) -> threading.RLock:
+        """The lock itself, for a read of several rows that must agree."""
+        return self._lock
+
+    def rows(self, sql: str, *arguments: object) -> list[Any]:
+        with self._lock:
+            return self._connection.execute(sql, arguments).fetchall()
+
+    def row(self, sql: str, *arguments: object) -> Any:
+        with self._lock:
+            return self._connection.execute(sql, arguments).fetchone()
+
+    def write(self, sql: str, *arguments: object) -> int:
+        """Execute inside the caller's transaction (or one of its own); returns the last inserted rowid."""
+        with self._lock:
+            return self._connection.execute(sql, arguments).lastrowid or 0
+
+    def write_many(self, sql: str, arguments: Sequence[Sequence[object]]) -> None:
+        with self._lock:
+            self._connection.executemany(sql, arguments)
+
+    def commit_durably(self) -> None:
+        """Return when every commit so far is on disk. Not inside a transaction."""
+        with self._lock:
+            assert self._depth == 0, "a durable commit cannot be nested"
+            self._connection.execute("PRAGMA synchronous=FULL")
+            try:
+                # A commit that changes a page is what makes SQLite sync the log, and with it all frames before.
+                self._connection.execute(
+                    "INSERT INTO fact VALUES ('sync', '1') ON CONFLICT (name) DO UPDATE SET value = value + 1"
+                )
+            except sqlite3.Error as error:
+                raise NoSpace(f"the index could not be written: {error}") from error
+            finally:
+                self._connection.execute("PRAGMA synchronous=NORMAL")
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()

@@ -1,0 +1,80 @@
+"""The index as one thing: its tables, and the few changes that span them and must stay whole.
+
+Called by remote/, writeback/ and vfs/. Every method is safe from any thread; those that read and then write are called
+inside `transaction()`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from s3mount.clock import Clock
+from s3mount.index.cache_entries import IndexedCacheEntries
+from s3mount.index.database import Database
+from s3mount.index.dentries import Dentries
+from s3mount.index.inodes import Inodes
+from s3mount.index.owed import Multiparts, ParkedWork, Tombstones
+from s3mount.keys import ROOT_KEY
+from s3mount.model import ROOT_INO, Ino, Inode, ObjectKey
+
+
+class Index:
+    def __init__(self, path: Path, clock: Clock):
+        """Open or create. Raises MountError when the file cannot be used."""
+        self._database = Database(path)
+        self.inodes = Inodes(self._database, clock)
+        self.dentries = Dentries(self._database, self.inodes)
+        self.tombstones = Tombstones(self._database)
+        self.multiparts = Multiparts(self._database)
+        self.parked = ParkedWork(self._database)
+        self.cache_entries = IndexedCacheEntries(self._database)
+        (self.uuid,) = self._database.row("SELECT value FROM fact WHERE name = 'uuid'")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, against every other user of the index; survives kill -9 once left."""
+        with self._database.transaction():
+            yield
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Against every other user of the index, for a change that is staged in memory only."""
+        with self._database.locked():
+            yield
+
+    def commit_durably(self) -> None:
+        """Return when all that was committed survives power loss."""
+        self._database.commit_durably()
+
+    def ensure_root(self, mode: int, uid: int, gid: int, now_ns: int, *, has_key: bool) -> None:
+        """Make the root's row in a new index."""
+        if self.inodes.find(ROOT_INO) is None:
+            root = Inode(ROOT_INO, mode, uid, gid, 0, now_ns, now_ns, nlink=2)
+            self.inodes.insert(replace(root, remote_key=ROOT_KEY, metadata_known=not has_key))
+
+    def create(self, parent: Ino, name: str, inode: Inode) -> Inode:
+        """Add an inode and its first name."""
+        inode = self.inodes.insert(inode)
+        self.dentries.add(parent, name, inode)
+        return inode
+
+    def drop(self, inode: Inode, due_ns: int) -> None:
+        """Forget an inode without names: what the bucket has (or may have) of it becomes tombstones."""
+        etag_of: dict[ObjectKey, str | None] = {}
+        if inode.attempt_key is not None:
+            etag_of[inode.attempt_key] = None
+        if inode.remote_key is not None:
+            etag_of[inode.remote_key] = inode.remote_etag
+        for key, etag in etag_of.items():
+            self.tombstones.put(key, etag, due_ns)  # type: ignore[arg-type]
+        self.forget(inode.ino)
+
+    def forget(self, ino: Ino) -> None:
+        """Remove the rows of an inode of which the bucket has nothing, or nothing that is ours to delete."""
+        self.inodes.delete(ino)
+        self.parked.remove(ino)
+        self.cache_entries.remove(ino)
+
+    def close(self) -> None:
+        self._database.close()

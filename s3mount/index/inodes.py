@@ -1,0 +1,180 @@
+"""Inode rows: read through a bounded cache, changed inside transactions, or staged in memory while a file is written.
+
+Staged: write(2) moves size, mtime and generation too often for a commit each. The newest row then lives in memory only,
+seen by every reader here, and reaches the table at flush, fsync, upload or any other change of that inode. What must be
+on disk before the first byte changes (that the inode is owed) is committed by the writer before it stages.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from operator import attrgetter
+from typing import Any
+
+from cachetools import LRUCache
+
+from s3mount.clock import Clock
+from s3mount.index.database import Database
+from s3mount.index.schema import DUE_NEVER
+from s3mount.model import ROOT_INO, Ino, Inode, ObjectKey
+
+CACHED_INODES_MAX = 100_000
+COLUMNS = tuple(field.name for field in fields(Inode))
+OWED = "nlink > 0 AND (content_generation > content_uploaded OR meta_generation > meta_uploaded)"
+
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM inode"
+_INSERT = f"INSERT INTO inode ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+_UPDATE = f"UPDATE inode SET {', '.join(f'{name} = ?' for name in COLUMNS[1:])} WHERE ino = ?"
+assert COLUMNS[0] == "ino"
+
+
+_values: Callable[[Inode], tuple[Any, ...]] = attrgetter(*COLUMNS)
+
+
+class Inodes:
+    def __init__(self, database: Database, clock: Clock):
+        self._database = database
+        self._clock = clock
+        self._cache: LRUCache[Ino, Inode] = LRUCache(CACHED_INODES_MAX)
+        self._staged: dict[Ino, Inode] = {}
+        database.on_rollback(self._cache.clear)
+
+    def find(self, ino: Ino) -> Inode | None:
+        with self._database.locked():
+            inode = self._staged.get(ino) or self._cache.get(ino)
+            if inode is None:
+                row = self._database.row(f"{_SELECT} WHERE ino = ?", ino)
+                if row is None:
+                    return None
+                inode = self._cache[ino] = Inode(*row)
+            return inode
+
+    def get(self, ino: Ino) -> Inode:
+        """The newest row. Raises KeyError when there is none: the caller holds a name or handle, so that is a bug."""
+        inode = self.find(ino)
+        if inode is None:
+            raise KeyError(ino)
+        return inode
+
+    def insert(self, inode: Inode) -> Inode:
+        """Add a row with a new ino (the given one must be 0, except for the root)."""
+        inode = self._with_owed_since(inode)
+        ino = Ino(self._database.write(_INSERT, inode.ino or None, *_values(inode)[1:]))
+        inode = self._cache[ino] = replace(inode, ino=ino)
+        return inode
+
+    def update(self, inode: Inode) -> None:
+        """Write the row, in the caller's transaction or one of its own, and unstage it."""
+        with self._database.locked():
+            inode = self._with_owed_since(inode)
+            values = _values(inode)
+            self._database.write(_UPDATE, *values[1:], values[0])
+            self._staged.pop(inode.ino, None)
+            self._cache[inode.ino] = inode
+
+    def _with_owed_since(self, inode: Inode) -> Inode:
+        if inode.is_owed == bool(inode.owed_since_ns):
+            return inode
+        return replace(inode, owed_since_ns=self._clock.now_ns() if inode.is_owed else 0)
+
+    def stage(self, inode: Inode) -> None:
+        """Make this the newest row in memory only. The inode must be owed in the table already."""
+        with self._database.locked():
+            self._staged[inode.ino] = inode
+
+    def flush(self, ino: Ino) -> None:
+        """Write the staged row, if there is one."""
+        with self._database.locked():
+            staged = self._staged.get(ino)
+            if staged is not None:
+                self.update(staged)
+
+    def staged(self) -> Sequence[Ino]:
+        with self._database.locked():
+            return list(self._staged)
+
+    def delete(self, ino: Ino) -> None:
+        with self._database.locked():
+            self._database.write("DELETE FROM inode WHERE ino = ?", ino)
+            self._staged.pop(ino, None)
+            self._cache.pop(ino, None)
+
+    def bump_children(self, parent: Ino, due_ns: int) -> None:
+        """Make the metadata of every child owed: the key of each has changed with its directory's."""
+        with self._database.locked():
+            children = [ino for (ino,) in self._database.rows("SELECT ino FROM dentry WHERE parent = ?", parent)]
+            self._database.write(
+                "UPDATE inode SET meta_generation = meta_generation + 1, due_ns = MIN(due_ns, ?),"
+                " owed_since_ns = CASE owed_since_ns WHEN 0 THEN ? ELSE owed_since_ns END"
+                " WHERE ino IN (SELECT ino FROM dentry WHERE parent = ?)",
+                due_ns,
+                self._clock.now_ns(),
+                parent,
+            )
+            for ino in children:
+                self._cache.pop(ino, None)
+                staged = self._staged.get(ino)
+                if staged is not None:
+                    self._staged[ino] = replace(staged, meta_generation=staged.meta_generation + 1)
+
+    def with_remote_key(self, key: ObjectKey) -> Inode | None:
+        """The inode whose bytes (or children) the bucket has under `key`, wherever its path is now."""
+        row = self._database.row("SELECT ino FROM inode WHERE remote_key = ?", key)
+        return self.find(row[0]) if row else None
+
+    def has_remote_below(self, dir_key: ObjectKey, end: str) -> bool:
+        sql = "SELECT 1 FROM inode WHERE remote_key > ? AND remote_key < ? LIMIT 1"
+        return self._database.row(sql, dir_key, end) is not None
+
+    def due(self, now_ns: int, limit: int, skip: Callable[[Ino], bool]) -> list[Inode]:
+        """Owed inodes whose time has come, longest due first."""
+        found: list[Inode] = []
+        with self._database.locked():
+            sql = f"SELECT ino FROM inode WHERE {OWED} AND due_ns <= ? ORDER BY due_ns"
+            for (ino,) in self._database.rows(sql + " LIMIT ?", now_ns, limit * 4):
+                if len(found) == limit:
+                    break
+                if not skip(ino):
+                    found.append(self.get(ino))
+        return found
+
+    def next_due_ns(self) -> int | None:
+        """When the next owed inode is due; None when nothing is (parked work apart)."""
+        (due_ns,) = self._database.row(f"SELECT MIN(due_ns) FROM inode WHERE {OWED}")
+        return None if due_ns is None or due_ns == DUE_NEVER else due_ns
+
+    def set_due(self, ino: Ino, due_ns: int) -> None:
+        with self._database.locked():
+            inode = self.find(ino)
+            if inode is not None and inode.due_ns != due_ns:
+                self.update(replace(inode, due_ns=due_ns))
+
+    def expedite(self, due_ns: int) -> None:
+        """Make all owed work due at `due_ns`, parked and postponed work too."""
+        with self._database.locked():
+            for ino in self.staged():
+                self.flush(ino)
+            self._database.write(f"UPDATE inode SET due_ns = ? WHERE {OWED} AND due_ns > ?", due_ns, due_ns)
+            self._cache.clear()
+
+    def owed_totals(self) -> tuple[int, int, int | None]:
+        """(inodes owed, bytes of content owed, when the oldest of the changes was made)."""
+        sql = (
+            "SELECT COUNT(*), COALESCE(SUM(CASE WHEN content_generation > content_uploaded THEN size ELSE 0 END), 0),"
+            f" MIN(owed_since_ns) FROM inode WHERE {OWED}"
+        )
+        count, size, since_ns = self._database.row(sql)
+        return count, size, since_ns
+
+    def owed(self, limit: int) -> list[Inode]:
+        with self._database.locked():
+            rows = self._database.rows(f"SELECT ino FROM inode WHERE {OWED} ORDER BY due_ns LIMIT ?", limit)
+            return [self.get(ino) for (ino,) in rows]
+
+    def orphans(self) -> list[Inode]:
+        rows = self._database.rows("SELECT ino FROM inode WHERE nlink = 0 AND ino != ?", ROOT_INO)
+        return [self.get(ino) for (ino,) in rows]
+
+    def totals(self) -> tuple[int, int]:
+        """(number of inodes, bytes in all of them): what statfs shows as used."""
+        count, size = self._database.row("SELECT COUNT(*), COALESCE(SUM(size), 0) FROM inode")
+        return count, size

@@ -1,0 +1,121 @@
+"""The tables of the index: what each column means, what always holds, what the sentinels are.
+
+This page is the reference for the index format. A change of it is a new SCHEMA_VERSION and a step in migrations.py.
+
+Times are nanoseconds since the epoch. Keys are relative to the mounted prefix. NULL always means "none", never zero.
+"""
+
+SCHEMA_VERSION = 1
+
+DDL = """
+-- Facts about the index itself: 'uuid' marks this index's own writes in the bucket (never changes).
+CREATE TABLE fact (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- One row per file, directory or symlink. Row 1 is the root.
+-- What the user sees:
+--   mode                whole st_mode: type and permissions
+--   size                bytes; of a symlink, the length of its target
+--   atime_ns            NULL: never set by anyone, shown as mtime
+--   nlink               files, symlinks: how many dentries name it; directories: 2 + the number of subdirectories.
+--                       0: unlinked but open; such rows are removed at the last release, or at the next mount
+--   target              symlinks: where it points; NULL: the object's body is not fetched yet
+-- What has changed here, and how much of it the bucket has; owed exactly when ahead (and nlink > 0):
+--   content_generation  bumped by every change of the bytes; may be ahead of this row in memory while a file is open
+--   content_uploaded    the content_generation whose bytes are the object's
+--   meta_generation     bumped by every change of mode, owner, times, name
+--   meta_uploaded       the meta_generation whose values are the object's metadata and key
+-- What the bucket has:
+--   remote_key          the key of the object with our bytes, or of a directory's children; differs from the path's
+--                       key while a rename is owed. At most one live inode has a given remote_key.
+--                       NULL: the bucket has nothing of it
+--   remote_etag         the base ETag; NULL for a directory without a marker object
+--   remote_size         size of that object: bytes not present in the cache are read from it, below this offset
+--   metadata_known      0: the object was only listed; mode, owner and times are the mount's defaults
+--   foreign_metadata    JSON of the object's user metadata that is not ours, carried along when we rewrite it
+--   attempt_key         a write to this key began and its outcome is not recorded: an object of ours may be there
+--   is_listed           directories: 1 when every child that the bucket had at some time is in dentry
+--   due_ns              owed work starts no earlier; MAX for parked work
+--   owed_since_ns       when the first of the changes that are owed was made; 0 when nothing is
+CREATE TABLE inode (
+    ino                INTEGER PRIMARY KEY AUTOINCREMENT,
+    mode               INTEGER NOT NULL,
+    uid                INTEGER NOT NULL,
+    gid                INTEGER NOT NULL,
+    size               INTEGER NOT NULL,
+    mtime_ns           INTEGER NOT NULL,
+    ctime_ns           INTEGER NOT NULL,
+    atime_ns           INTEGER,
+    nlink              INTEGER NOT NULL,
+    target             TEXT,
+    content_generation INTEGER NOT NULL,
+    content_uploaded   INTEGER NOT NULL,
+    meta_generation    INTEGER NOT NULL,
+    meta_uploaded      INTEGER NOT NULL,
+    remote_key         TEXT,
+    remote_etag        TEXT,
+    remote_size        INTEGER NOT NULL,
+    metadata_known     INTEGER NOT NULL,
+    foreign_metadata   TEXT,
+    attempt_key        TEXT,
+    is_listed          INTEGER NOT NULL,
+    due_ns             INTEGER NOT NULL,
+    owed_since_ns      INTEGER NOT NULL
+);
+-- The write-back queue is this index: derived from the generations, so it cannot disagree with them.
+CREATE INDEX inode_owed ON inode (due_ns)
+    WHERE nlink > 0 AND (content_generation > content_uploaded OR meta_generation > meta_uploaded);
+CREATE INDEX inode_remote ON inode (remote_key) WHERE remote_key IS NOT NULL;
+CREATE INDEX inode_orphan ON inode (ino) WHERE nlink = 0;
+
+-- (parent, name) -> ino. Every inode but the root and orphans has at least one.
+CREATE TABLE dentry (
+    parent INTEGER NOT NULL,
+    name   TEXT NOT NULL,
+    ino    INTEGER NOT NULL,
+    PRIMARY KEY (parent, name)
+) WITHOUT ROWID;
+CREATE INDEX dentry_ino ON dentry (ino);
+
+-- Keys that nobody wants any more, DELETE not yet confirmed. A key ending in "/" stands for a directory: its marker,
+-- and the fact that its prefix, still listed while objects leave it, is no directory here.
+--   etag    the version we know to be there; NULL: perhaps there is one, of ours
+--   due_ns  the DELETE starts no earlier
+CREATE TABLE tombstone (
+    key    TEXT PRIMARY KEY,
+    etag   TEXT,
+    due_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX tombstone_due ON tombstone (due_ns);
+
+-- Multipart uploads begun and not known to be completed or aborted.
+CREATE TABLE multipart (
+    upload_id TEXT PRIMARY KEY,
+    key       TEXT NOT NULL,
+    ino       INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Owed work that S3 refuses for good: kept, shown in status, tried again at `s3mount drain` and at the next mount.
+CREATE TABLE parked (
+    ino      INTEGER PRIMARY KEY,
+    cause    TEXT NOT NULL,
+    since_ns INTEGER NOT NULL
+);
+
+-- Which bytes of a file are in the cache directory. Packed extents, see cache/extents.py.
+--   present       bytes held; `dirty`, a part of them, differs from the object remote_key/remote_etag
+--   present_size  their number
+--   used_ns       last use: what eviction goes by
+CREATE TABLE cache_entry (
+    ino          INTEGER PRIMARY KEY,
+    present      BLOB NOT NULL,
+    dirty        BLOB NOT NULL,
+    present_size INTEGER NOT NULL,
+    used_ns      INTEGER NOT NULL
+);
+CREATE INDEX cache_entry_used ON cache_entry (used_ns) WHERE present_size > 0;
+"""
+
+DUE_NEVER = (1 << 63) - 1

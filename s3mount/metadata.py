@@ -1,0 +1,222 @@
+"""File attributes as user metadata of S3 objects: what s3mount writes, and what it reads of other tools. Pure.
+
+Called by the write-back loop (encode) and by the listing code (decode), from any thread. Knows nothing of inodes.
+
+Written, so that each reader finds its own:
+
+    mode, uid, gid      decimal; mode is the whole st_mode. s3fs, geesefs.
+    mtime, atime        seconds, "%d" or "%d.%09d": s3fs takes the digits after the point for a count of nanoseconds
+                        and rclone for a decimal fraction; with exactly nine digits they agree.
+    file-permissions    "%07o" of the whole st_mode. Amazon S3 Files, FSx for Lustre, DataSync.
+    file-owner, -group  decimal. The same.
+    file-mtime          nanoseconds, "%dns". The same.
+    s3mount-write       which write made the object; only s3mount reads it.
+
+Before 1970 the number before the point is floored and the part behind it counts upwards, as in a struct timespec:
+-0.25 s is "-1.750000000". A reader that takes it for a decimal number is less than a second wrong for those times.
+"""
+
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+CONTENT_TYPE_DIR = "application/x-directory"
+CONTENT_TYPE_FILE = "application/octet-stream"
+
+WRITE_ID_KEY = "s3mount-write"
+
+NS = 1_000_000_000
+
+ID_MAX = (1 << 32) - 2  # the highest one means "unchanged" to chown(2)
+# Past every file system's last year (ext4: 2446, https://docs.kernel.org/filesystems/ext4/inodes.html).
+TIME_NS_MAX = 1 << 64
+
+FILE_TYPES = frozenset(
+    (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK)
+)
+PERMISSION_BITS = 0o7777
+OCTAL_FILE_DIGITS = 6
+OCTAL_DIR_DIGITS = 5
+ATTRIBUTE_CHARS_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class FileAttributes:
+    """What an object's metadata says about the file; None where it says nothing that can be used.
+
+    `mode` is a whole st_mode, or permission bits alone where the metadata has no type, or one that cannot be.
+    """
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    mtime_ns: int | None = None
+    atime_ns: int | None = None
+    ctime_ns: int | None = None
+    write_id: str | None = None
+
+
+def encode(*, mode: int, uid: int, gid: int, mtime_ns: int, atime_ns: int | None, write_id: str) -> dict[str, str]:
+    """The metadata of an object made by s3mount: ASCII, about 250 bytes of the 2048 that S3 allows."""
+    metadata = {
+        "mode": str(mode),
+        "uid": str(uid),
+        "gid": str(gid),
+        "mtime": _encode_time(mtime_ns),
+        "file-permissions": f"{mode:07o}",
+        "file-owner": str(uid),
+        "file-group": str(gid),
+        "file-mtime": f"{mtime_ns}ns",
+        WRITE_ID_KEY: write_id,
+    }
+    if atime_ns is not None:
+        metadata["atime"] = _encode_time(atime_ns)
+    return metadata
+
+
+def decode(metadata: Mapping[str, str], *, is_dir_key: bool) -> FileAttributes:
+    """The attributes in `metadata` (keys in lower case), whoever wrote it. Never raises: a value that makes no sense
+    is passed over for the next tool's.
+
+    `is_dir_key`: the object's key ends in "/", so it is a directory whatever its metadata says.
+    """
+    s3cmd = _split_s3cmd(metadata.get("s3cmd-attrs", ""))
+
+    def mode_of(text: str) -> int | None:
+        return _parse_mode(text, is_dir_key=is_dir_key)
+
+    return FileAttributes(
+        mode=_first(
+            (metadata.get("mode"), mode_of),
+            (metadata.get("file-permissions"), lambda text: _typed(_parse_int(text, 8), is_dir_key)),
+            (metadata.get("goog-reserved-posix-mode"), lambda text: _typed(_parse_int(text, 8), is_dir_key)),
+            (s3cmd.get("mode"), mode_of),
+            (metadata.get("permissions"), mode_of),
+        ),
+        uid=_decode_id(metadata, s3cmd, "uid", "owner"),
+        gid=_decode_id(metadata, s3cmd, "gid", "group"),
+        mtime_ns=_decode_time(metadata, s3cmd, "mtime"),
+        atime_ns=_decode_time(metadata, s3cmd, "atime"),
+        ctime_ns=_decode_time(metadata, s3cmd, "ctime"),
+        write_id=metadata.get(WRITE_ID_KEY) or None,
+    )
+
+
+def _decode_id(metadata: Mapping[str, str], s3cmd: Mapping[str, str], short: str, long: str) -> int | None:
+    return _first(
+        (metadata.get(short), _parse_id),
+        (metadata.get(f"file-{long}"), _parse_id),
+        (metadata.get(f"goog-reserved-posix-{short}"), _parse_id),
+        (s3cmd.get(short), _parse_id),
+        (metadata.get(long), _parse_id),
+    )
+
+
+def _decode_time(metadata: Mapping[str, str], s3cmd: Mapping[str, str], name: str) -> int | None:
+    return _first(
+        (metadata.get(name), _parse_seconds),
+        (metadata.get(f"file-{name}"), _parse_aws_time),
+        (metadata.get(f"goog-reserved-file-{name}"), _parse_seconds),
+        (s3cmd.get(name), _parse_seconds),
+        # rclone copies these of a local file's metadata in RFC 3339.
+        (metadata.get(name), _parse_rfc3339),
+    )
+
+
+def _first(*sources: tuple[str | None, Callable[[str], Value | None]]) -> Value | None:
+    for text, parse in sources:
+        if text is not None and len(text) <= ATTRIBUTE_CHARS_MAX and (value := parse(text)) is not None:
+            return value
+    return None
+
+
+def _encode_time(time_ns: int) -> str:
+    seconds, rest_ns = divmod(time_ns, NS)
+    return f"{seconds}.{rest_ns:09d}" if rest_ns else str(seconds)
+
+
+def _parse_int(text: str, base: int) -> int | None:
+    # int() alone would take "1_000", " 7" and digits of other scripts.
+    if not re.fullmatch(r"-?[0-9]+", text):
+        return None
+    try:
+        return int(text, base)
+    except ValueError:
+        return None
+
+
+def _parse_id(text: str) -> int | None:
+    value = _parse_int(text, 10)
+    return value if value is not None and 0 <= value <= ID_MAX else None
+
+
+def _parse_mode(text: str, *, is_dir_key: bool) -> int | None:
+    """s3fs and geesefs write st_mode in decimal and take a leading 0 for octal; rclone writes octal without it."""
+    is_octal = text.startswith("0") or (
+        re.fullmatch("[0-7]+", text) is not None
+        and (len(text) == OCTAL_FILE_DIGITS or (len(text) == OCTAL_DIR_DIGITS and text[0] == "4" and is_dir_key))
+    )
+    return _typed(_parse_int(text, 8 if is_octal else 10), is_dir_key)
+
+
+def _typed(mode: int | None, is_dir_key: bool) -> int | None:
+    kind = 0 if mode is None else mode & ~PERMISSION_BITS
+    if mode is None or kind not in FILE_TYPES:
+        return None
+    is_possible = kind == stat.S_IFDIR if is_dir_key else kind in (stat.S_IFREG, stat.S_IFLNK)
+    return mode if is_possible else mode & PERMISSION_BITS
+
+
+def _in_range(time_ns: int) -> int | None:
+    return time_ns if abs(time_ns) <= TIME_NS_MAX else None
+
+
+def _parse_seconds(text: str) -> int | None:
+    """Seconds with up to nine digits behind the point. Nine digits are ours or s3fs': counted up from the floor, also
+    before 1970. Fewer are rclone's: a decimal fraction that takes the number's sign, trailing zeros left away."""
+    match = re.fullmatch(r"(-?)([0-9]+)(?:\.([0-9]{1,9})[0-9]*)?", text)
+    if match is None:
+        return None
+    sign, seconds, digits = match.groups()
+    whole_ns = int(seconds) * NS * (-1 if sign else 1)
+    fraction_ns = int((digits or "0").ljust(9, "0"))
+    is_decimal = sign and digits is not None and len(digits) < 9
+    return _in_range(whole_ns - fraction_ns if is_decimal else whole_ns + fraction_ns)
+
+
+def _parse_aws_time(text: str) -> int | None:
+    """https://docs.aws.amazon.com/fsx/latest/LustreGuide/posix-metadata-support.html"""
+    if text.endswith("ns"):
+        value = _parse_int(text[:-2], 10)
+        return None if value is None else _in_range(value)
+    value = _parse_int(text, 10)
+    return None if value is None else _in_range(value * 1_000_000)
+
+
+def _parse_rfc3339(text: str) -> int | None:
+    match = re.fullmatch(r"([^.]+?)(?:\.([0-9]{1,9}))?(Z|[+-][0-9:]+)", text)
+    if match is None:
+        return None
+    moment, digits, zone = match.groups()
+    try:
+        seconds = int(datetime.fromisoformat(moment + zone).timestamp())
+    except (ValueError, OverflowError):
+        return None
+    return _in_range(seconds * NS + int((digits or "0").ljust(9, "0")))
+
+
+def _split_s3cmd(text: str) -> Mapping[str, str]:
+    """ "k:v" pairs joined by "/"."""
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        for pair in text.split("/"):
+            name, separator, value = pair.partition(":")
+            if separator:
+                yield name, value
+
+    return dict(pairs())

@@ -1,0 +1,151 @@
+"""The words every floor shares: small frozen values, no behaviour beyond arithmetic on themselves.
+
+Times are nanoseconds since the epoch (negative before 1970). Sizes are bytes. `mode` is always a whole
+`st_mode`: file type and permission bits. Keys are relative to the mounted prefix; a directory's key ends
+in "/", the root's is "".
+"""
+
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NewType
+
+Ino = NewType("Ino", int)
+Fh = NewType("Fh", int)
+ETag = NewType("ETag", str)
+ObjectKey = NewType("ObjectKey", str)
+
+ROOT_INO = Ino(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf an operation runs."""
+
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attr:
+    """What getattr returns."""
+
+    ino: Ino
+    mode: int
+    nlink: int
+    uid: int
+    gid: int
+    size: int
+    atime_ns: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class DirEntry:
+    """One name in a directory, with its attributes (the kernel's readdirplus wants both).
+
+    `is_complete` False: the object was only listed, so `attr` holds nothing but ino and, for a directory, the type;
+    a mode of 0 means that the type is not known yet (a symlink looks like a file in a listing).
+    """
+
+    name: str
+    attr: Attr
+    is_complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeInfo:
+    """What statfs returns. Block counts are in units of `block_size` bytes."""
+
+    block_size: int
+    blocks: int
+    blocks_free: int
+    files: int
+    files_free: int
+    name_bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object as LIST or HEAD shows it. `metadata` is None when only listed: LIST does not return it."""
+
+    key: ObjectKey
+    size: int
+    etag: ETag
+    last_modified_ns: int
+    metadata: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteObject:
+    """The object version an inode's local state is based on."""
+
+    key: ObjectKey
+    etag: ETag
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inode:
+    """One row of the index: what the user sees, and what the bucket has. Each column is explained in index/schema.py.
+
+    Work is owed exactly when a generation is ahead of its uploaded one (and the inode has a name).
+    """
+
+    ino: Ino
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    atime_ns: int | None = None
+    nlink: int = 1
+    target: str | None = None
+    content_generation: int = 0
+    content_uploaded: int = 0
+    meta_generation: int = 0
+    meta_uploaded: int = 0
+    remote_key: ObjectKey | None = None
+    remote_etag: ETag | None = None
+    remote_size: int = 0
+    metadata_known: bool = True
+    foreign_metadata: str | None = None
+    attempt_key: ObjectKey | None = None
+    is_listed: bool = False
+    due_ns: int = 0
+    owed_since_ns: int = 0
+
+    @property
+    def is_dir(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_file(self) -> bool:
+        return stat.S_ISREG(self.mode)
+
+    @property
+    def is_symlink(self) -> bool:
+        return stat.S_ISLNK(self.mode)
+
+    @property
+    def content_owed(self) -> bool:
+        return self.content_generation > self.content_uploaded
+
+    @property
+    def is_owed(self) -> bool:
+        return self.nlink > 0 and (self.content_owed or self.meta_generation > self.meta_uploaded)
+
+    @property
+    def remote(self) -> RemoteObject | None:
+        """The object that holds the bytes not present in the cache, if there is one."""
+        if self.remote_key is None or self.remote_etag is None:
+            return None
+        return RemoteObject(self.remote_key, self.remote_etag, self.remote_size)
+
+    def attr(self) -> Attr:
+        atime_ns = self.mtime_ns if self.atime_ns is None else self.atime_ns
+        return Attr(
+            self.ino, self.mode, self.nlink, self.uid, self.gid, self.size, atime_ns, self.mtime_ns, self.ctime_ns
+        )

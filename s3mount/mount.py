@@ -1,0 +1,170 @@
+"""One mount as a process: from a MountConfig to a served mount point, and to an orderly end.
+
+Called by the command line. The main thread serves FUSE; when the mount is detached (unmount, umount, SIGTERM) it goes
+on here until the bucket has everything.
+"""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from types import FrameType
+
+from s3mount import __version__
+from s3mount.bindings import RunBinding, load_binding
+from s3mount.config import FsyncMode, MountConfig
+from s3mount.control.announce import Announcement
+from s3mount.control.protocol import DrainProgress, OwedFile
+from s3mount.drive import Drive, DriveOptions
+from s3mount.errors import NotDrained
+from s3mount.remote.defaults import Defaults
+from s3mount.store.s3 import open_store
+from s3mount.store.settings import StoreSettings
+from s3mount.vfs.context import VfsOptions
+from s3mount.writeback.writeback import Backlog, Left
+
+log = logging.getLogger(__name__)
+
+
+class _Interrupted(Exception):
+    """Draining after the detach is to end now."""
+
+
+class MountHandlers:
+    """What the control socket may ask of this mount (control/protocol.py)."""
+
+    def __init__(self, config: MountConfig, drive: Drive):
+        self._config = config
+        self._drive = drive
+        self._is_detached = threading.Event()
+        self._ends_at_once = threading.Event()
+
+    # -- asked over the socket -----------------------------------------------------------------------------------
+
+    def status(self) -> Mapping[str, object]:
+        drive, writeback = self._drive, self._drive.writeback
+        backlog = writeback.backlog()
+        files, size, conflicts = writeback.totals
+        return {
+            "mountpoint": str(self._config.mountpoint),
+            "bucket": self._config.bucket,
+            "prefix": self._config.prefix,
+            "pid": os.getpid(),
+            "version": __version__,
+            "state": "draining" if self._is_detached.is_set() else "mounted",
+            "dirty_files": backlog.files,
+            "dirty_bytes": backlog.size,
+            "deletions": backlog.deletions,
+            "uploading": backlog.uploading,
+            "oldest_dirty_age_s": writeback.oldest_age_s(),
+            "uploaded_files_total": files,
+            "uploaded_bytes_total": size,
+            "requests": dict(drive.store.request_counts()),
+            "cache_bytes": drive.cache.used_bytes,
+            "cache_limit_bytes": drive.cache.limit_bytes,
+            "conflicts": conflicts,
+            "errors": [
+                {"path": left.path, "cause": left.cause, "since": (left.since_ns or 0) / 1e9}
+                for left in writeback.refused()
+            ],
+        }
+
+    def drain(self, deadline_s: float | None, progress: Callable[[DrainProgress], None]) -> list[OwedFile]:
+        return [_owed(left) for left in self._drive.writeback.drain(deadline_s, lambda now: progress(_progress(now)))]
+
+    def stop(self, drain: bool) -> None:
+        if drain:
+            self._ends_at_once.clear()
+        else:
+            self._ends_at_once.set()
+
+    # -- after the detach ----------------------------------------------------------------------------------------
+
+    def drain_detached(self) -> list[OwedFile]:
+        """Until all is in the bucket or refused, a signal comes, or `stop(drain=False)` was said: what is left."""
+        self._is_detached.set()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        try:
+            left = self._drive.writeback.drain(None, self._go_on)
+        except _Interrupted:
+            left = self._drive.writeback.left()
+        return [_owed(entry) for entry in left]
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._ends_at_once.set()
+
+    def _go_on(self, _: Backlog) -> None:
+        if self._ends_at_once.is_set():
+            raise _Interrupted
+
+
+def _progress(backlog: Backlog) -> DrainProgress:
+    return DrainProgress(backlog.files + backlog.deletions, backlog.size, backlog.uploading, backlog.parked)
+
+
+def _owed(left: Left) -> OwedFile:
+    return OwedFile(left.path, left.cause)
+
+
+def serve(config: MountConfig, on_ready: Callable[[], None]) -> int:
+    """Mount, call `on_ready` when the mount answers, serve until it is detached, drain, and return the exit code.
+
+    Raises MountError or StoreError before `on_ready`, with nothing left mounted."""
+    run_binding = load_binding()
+    store = open_store(_store_settings(config))
+    try:
+        store.check_access()
+        drive = Drive(store, config.state_dir, _drive_options(config))
+        try:
+            return _serve_drive(config, drive, run_binding, on_ready)
+        finally:
+            drive.close()
+    finally:
+        store.close()
+
+
+def _serve_drive(config: MountConfig, drive: Drive, run_binding: RunBinding, on_ready: Callable[[], None]) -> int:
+    handlers = MountHandlers(config, drive)
+    with Announcement(config, handlers) as announcement:
+        log.info("s3mount %s serves s3://%s/%s at %s", __version__, config.bucket, config.prefix, config.mountpoint)
+        run_binding(
+            drive.filesystem,
+            str(config.mountpoint),
+            source_name=f"s3mount#{config.bucket}/{config.prefix}",
+            read_only=config.read_only,
+            allow_other=config.allow_other,
+            extra_options=config.fuse_options,
+            on_ready=on_ready,
+        )
+        log.info("%s is detached; the process goes on until the bucket has everything", config.mountpoint)
+        announcement.owed = handlers.drain_detached()
+        # Closed while still announced: whoever follows the end may mount again at once.
+        drive.close()
+    if announcement.owed:
+        log.error("ended with %d changes not in the bucket", len(announcement.owed))
+        return NotDrained.exit_code
+    return 0
+
+
+def _store_settings(config: MountConfig) -> StoreSettings:
+    return StoreSettings(
+        bucket=config.bucket,
+        prefix=config.prefix,
+        endpoint_url=config.endpoint_url,
+        profile=config.profile,
+        region=config.region,
+        addressing_style=config.addressing_style,  # type: ignore[arg-type]  # the parser lets nothing else through
+        storage_class=config.storage_class,
+    )
+
+
+def _drive_options(config: MountConfig) -> DriveOptions:
+    return DriveOptions(
+        defaults=Defaults(config.uid, config.gid, config.umask),
+        cache_limit_bytes=config.cache_limit_bytes,
+        write_back_delay_s=config.write_back_delay_s,
+        metadata_ttl_s=config.metadata_ttl_s,
+        vfs=VfsOptions(read_only=config.read_only, fsync_remote=config.fsync_mode is FsyncMode.REMOTE),
+    )

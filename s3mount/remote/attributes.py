@@ -1,0 +1,135 @@
+"""Asks for the metadata of objects that were only listed: one HEAD each, in parallel, once per version.
+
+Called by vfs when attributes are needed and by writeback before metadata is rewritten. Never under a lock.
+"""
+
+import logging
+import stat
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from s3mount import foreign_metadata, metadata
+from s3mount.clock import Clock
+from s3mount.errors import Missing, StoreError
+from s3mount.index.index import Index
+from s3mount.model import Ino, Inode, ObjectInfo
+from s3mount.remote.defaults import Defaults
+from s3mount.remote.flights import Flights
+from s3mount.remote.merge import MergeResult, changed_inode
+from s3mount.store.base import ObjectStore
+
+log = logging.getLogger(__name__)
+
+THREADS = 16
+PREFETCH_MAX = 20_000
+ATTEMPTS_MAX = 5
+
+
+class AttributeReader:
+    def __init__(
+        self,
+        store: ObjectStore,
+        index: Index,
+        defaults: Defaults,
+        clock: Clock,
+        *,
+        on_change: Callable[[MergeResult], None],
+    ):
+        self._store = store
+        self._index = index
+        self._defaults = defaults
+        self._clock = clock
+        self._on_change = on_change
+        self._flights = Flights()
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="attributes")
+        self._lock = threading.Lock()
+        self._wanted: deque[Ino] = deque(maxlen=PREFETCH_MAX)
+        self._workers = 0
+
+    def ensure(self, ino: Ino) -> None:
+        """Return when mode, owner and times of this inode are known. Raises Missing when its object is gone, else
+        StoreError."""
+        for _ in range(ATTEMPTS_MAX):
+            inode = self._index.inodes.find(ino)
+            if inode is None or inode.metadata_known:
+                return
+            self._flights.run(ino, lambda: self._read(ino))
+
+    def prefetch(self, inos: Iterable[Ino]) -> None:
+        """Ask for all of these in the background; what does not fit the queue is asked for when it is needed."""
+        with self._lock:
+            self._wanted.extend(inos)
+            more = min(THREADS, len(self._wanted)) - self._workers
+            self._workers += max(0, more)
+        for _ in range(more):
+            self._pool.submit(self._work)
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._wanted:
+                    self._workers -= 1
+                    return
+                ino = self._wanted.popleft()
+            try:
+                self.ensure(ino)
+            except StoreError as error:
+                log.debug("prefetch of attributes of ino %d failed: %s", ino, error)
+            except Exception:
+                log.exception("prefetch of attributes of ino %d failed", ino)
+
+    def _read(self, ino: Ino) -> None:
+        inode = self._index.inodes.find(ino)
+        if inode is None or inode.metadata_known:
+            return
+        assert inode.remote_key is not None
+        try:
+            info = self._store.head(inode.remote_key)
+        except Missing:
+            if not inode.is_dir:
+                raise
+            info = None
+        result = MergeResult()
+        with self._index.transaction():
+            now = self._index.inodes.find(ino)
+            if now is None or now.metadata_known or now.remote != inode.remote or now.remote_key != inode.remote_key:
+                return  # our own write overtook the answer; ensure() looks again
+            if info is None:
+                self._index.inodes.update(replace(now, metadata_known=True))
+                return
+            if not now.is_dir and now.remote_etag != info.etag:
+                now = changed_inode(now, info, self._defaults, self._clock.now_ns())
+                result.changed.append(ino)
+            self._index.inodes.update(with_metadata(now, info))
+        if result.changed:
+            self._on_change(result)
+
+    def close(self) -> None:
+        with self._lock:
+            self._wanted.clear()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def with_metadata(inode: Inode, info: ObjectInfo) -> Inode:
+    """`inode` with the attributes that its object carries."""
+    found = info.metadata or {}
+    attributes = metadata.decode(found, is_dir_key=inode.is_dir)
+    mode = inode.mode
+    if attributes.mode is not None:
+        is_link = not inode.is_dir and stat.S_ISLNK(attributes.mode)
+        mode = (stat.S_IFLNK if is_link else stat.S_IFMT(inode.mode)) | stat.S_IMODE(attributes.mode)
+    mtime_ns = attributes.mtime_ns if attributes.mtime_ns is not None else info.last_modified_ns
+    return replace(
+        inode, mode=mode,
+        uid=inode.uid if attributes.uid is None else attributes.uid,
+        gid=inode.gid if attributes.gid is None else attributes.gid,
+        mtime_ns=mtime_ns,
+        atime_ns=attributes.atime_ns,
+        ctime_ns=info.last_modified_ns,
+        remote_etag=info.etag,
+        foreign_metadata=foreign_metadata.pick(found),
+        metadata_known=True,
+    )  # fmt: skip

@@ -1,0 +1,37 @@
+"""One request where several threads want the same answer."""
+
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+
+WAIT_S_MAX = 300.0
+
+
+class Flights:
+    """Runs a function once per key at a time; those who come while it runs share its outcome."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[Hashable, Future[None]] = {}
+
+    def run(self, key: Hashable, function: Callable[[], None]) -> None:
+        """Raises what `function` raised, to all who waited; TimeoutError after WAIT_S_MAX."""
+        with self._lock:
+            running = self._running.get(key)
+            if running is None:
+                mine = self._running[key] = Future()
+        if running is not None:
+            running.result(WAIT_S_MAX)
+            return
+        try:
+            function()
+        except BaseException as error:
+            self._finish(key)
+            mine.set_exception(error)
+            raise
+        self._finish(key)
+        mine.set_result(None)
+
+    def _finish(self, key: Hashable) -> None:
+        with self._lock:
+            del self._running[key]

@@ -1,0 +1,96 @@
+"""Keeps directories as fresh as promised: lists one when its time to live has passed, and merges the pages.
+
+Called by vfs before it looks into a directory, and by writeback before it moves one. Never under a lock.
+"""
+
+import logging
+from collections.abc import Callable
+
+from cachetools import LRUCache
+
+from s3mount.clock import Clock
+from s3mount.errors import StoreError
+from s3mount.index.index import Index
+from s3mount.model import Ino
+from s3mount.remote.defaults import Defaults
+from s3mount.remote.flights import Flights
+from s3mount.remote.guard import WriteGuard
+from s3mount.remote.merge import DirectoryMerge, MergeResult
+from s3mount.store.base import ObjectStore
+
+log = logging.getLogger(__name__)
+
+FRESH_DIRECTORIES_MAX = 100_000
+RETRY_AFTER_FAILURE_S = 5.0
+
+
+class Lister:
+    def __init__(
+        self,
+        store: ObjectStore,
+        index: Index,
+        guard: WriteGuard,
+        defaults: Defaults,
+        clock: Clock,
+        *,
+        ttl_s: float,
+        on_change: Callable[[MergeResult], None],
+    ):
+        self._store = store
+        self._index = index
+        self._guard = guard
+        self._defaults = defaults
+        self._clock = clock
+        self._ttl_s = ttl_s
+        self._on_change = on_change
+        self._flights = Flights()
+        self._fresh_until_s: LRUCache[Ino, float] = LRUCache(FRESH_DIRECTORIES_MAX)
+
+    def mark_fresh(self, ino: Ino) -> None:
+        """The index knows all of this directory (it was just made here)."""
+        self._fresh_until_s[ino] = self._clock.monotonic_s() + self._ttl_s
+
+    def invalidate(self, ino: Ino) -> None:
+        self._fresh_until_s[ino] = 0.0
+
+    def ensure_fresh(self, ino: Ino) -> None:
+        """Return when the index is not older than the time to live for this directory's names.
+
+        A store that cannot be reached is no error for a directory that was listed before: the index answers.
+        Raises StoreError otherwise."""
+        if self._fresh_until_s.get(ino, 0.0) > self._clock.monotonic_s():
+            return
+        self._flights.run(ino, lambda: self._list(ino))
+
+    def ensure_listed(self, ino: Ino) -> None:
+        """Return when every child the bucket has is in the index, however long ago that was learnt."""
+        directory = self._index.inodes.find(ino)
+        if directory is not None and not directory.is_listed:
+            self._flights.run(ino, lambda: self._list(ino))
+
+    def _list(self, ino: Ino) -> None:
+        directory = self._index.inodes.find(ino)
+        if directory is None or directory.remote_key is None:
+            return
+        with self._guard.listing() as began:
+            merge = DirectoryMerge(
+                self._index, self._guard, self._defaults, self._clock,
+                dir_ino=ino, dir_key=directory.remote_key, began=began,
+            )  # fmt: skip
+            try:
+                token = None
+                while True:
+                    page = self._store.list_page(directory.remote_key, token=token)
+                    merge.page(page)
+                    token = page.next_token
+                    if token is None:
+                        break
+            except StoreError as error:
+                self._on_change(merge.result)
+                if not (error.temporary and directory.is_listed):
+                    raise
+                log.warning("listing of %r failed, the index answers: %s", directory.remote_key, error)
+                self._fresh_until_s[ino] = self._clock.monotonic_s() + RETRY_AFTER_FAILURE_S
+                return
+            self._on_change(merge.finish())
+        self.mark_fresh(ino)

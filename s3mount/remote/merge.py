@@ -1,0 +1,189 @@
+"""Brings one directory's listing into the index. No S3 calls: the lister (lister.py) hands in the pages.
+
+Rules, in this order, for a key of the listing:
+  - noted as our own write since the listing began, or a tombstone: not looked at
+  - the remote_key of an inode whose path is elsewhere (renamed, unlinked but open): not looked at
+  - the remote_key of the inode at this name: another ETag is a foreign change, taken over unless local work is owed
+    (then the upload meets the foreign object and keeps both)
+  - a name taken by another inode: left alone; the upload will meet the object
+  - otherwise a new inode, with the mount's default attributes until its metadata is asked for
+A name that the listing lacks is removed when the bucket had it and nothing of it, or below it, is owed.
+"""
+
+import logging
+from dataclasses import dataclass, field, replace
+
+from s3mount import keys
+from s3mount.clock import Clock
+from s3mount.index.index import Index
+from s3mount.model import Ino, Inode, ObjectInfo, ObjectKey
+from s3mount.remote.defaults import Defaults
+from s3mount.remote.guard import WriteGuard
+from s3mount.store.base import ListPage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class MergeResult:
+    """Inodes whose cached content is outdated, and those that are gone: the caller empties the cache of both."""
+
+    changed: list[Ino] = field(default_factory=list)
+    removed: list[Ino] = field(default_factory=list)
+
+
+class DirectoryMerge:
+    """The merge of one listing of one directory, page by page. Not shared between threads."""
+
+    def __init__(
+        self, index: Index, guard: WriteGuard, defaults: Defaults, clock: Clock, *, dir_ino: Ino, dir_key: ObjectKey,
+        began: int,
+    ):  # fmt: skip
+        self._index = index
+        self._guard = guard
+        self._defaults = defaults
+        self._clock = clock
+        self._dir_ino = dir_ino
+        self._dir_key = dir_key
+        self._began = began
+        self._seen: set[str] = set()
+        self.result = MergeResult()
+
+    def page(self, page: ListPage) -> None:
+        with self._index.transaction():
+            directory = self._index.inodes.find(self._dir_ino)
+            if directory is None or directory.remote_key != self._dir_key:
+                return  # removed or moved meanwhile; what the page says is about a place that is not ours any more
+            prefixes = {key[len(self._dir_key) : -1] for key in page.prefixes}
+            for info in page.objects:
+                if info.key == self._dir_key:
+                    self._merge_own_marker(directory, info)
+                else:
+                    self._merge_object(info, shadowed=info.key[len(self._dir_key) :] in prefixes)
+            for key in page.prefixes:
+                self._merge_prefix(key)
+
+    def finish(self) -> MergeResult:
+        """After the last page: remove what the bucket has no longer, and call the directory listed."""
+        with self._index.transaction():
+            directory = self._index.inodes.find(self._dir_ino)
+            if directory is None or directory.remote_key != self._dir_key:
+                return self.result
+            for name, ino in self._index.dentries.children(self._dir_ino):
+                if name not in self._seen:
+                    self._remove_if_gone(self._dir_ino, name, self._index.inodes.get(ino))
+            directory = self._index.inodes.get(self._dir_ino)
+            if not directory.is_listed:
+                self._index.inodes.update(replace(directory, is_listed=True))
+        return self.result
+
+    def _name(self, key: ObjectKey, suffix: str) -> str | None:
+        name = key[len(self._dir_key) : len(key) - len(suffix)]
+        if keys.is_listable(name):
+            return name
+        log.warning("key %r cannot be shown as a file name and is left out of its directory", key)
+        return None
+
+    def _is_ours_to_ignore(self, key: ObjectKey) -> bool:
+        return self._guard.is_noted(key, self._began) or self._index.tombstones.find(key) is not None
+
+    def _merge_own_marker(self, directory: Inode, info: ObjectInfo) -> None:
+        if directory.is_owed or directory.remote_etag == info.etag or self._is_ours_to_ignore(info.key):
+            return
+        self._index.inodes.update(replace(directory, remote_etag=info.etag, metadata_known=False))
+
+    def _merge_object(self, info: ObjectInfo, *, shadowed: bool) -> None:
+        name = self._name(info.key, "")
+        if name is None:
+            return
+        if shadowed:
+            log.warning("object %r is hidden by the directory of the same name", info.key)
+            return
+        if self._is_ours_to_ignore(info.key):
+            self._seen.add(name)
+            return
+        there = self._index.dentries.lookup(self._dir_ino, name)
+        owner = self._index.inodes.with_remote_key(info.key)
+        if owner is not None and owner.ino != there:
+            return
+        self._seen.add(name)
+        if owner is not None:
+            self._take_over_change(owner, info)
+        elif there is None:
+            self._add_file(name, info)
+
+    def _take_over_change(self, inode: Inode, info: ObjectInfo) -> None:
+        if inode.remote_etag == info.etag or inode.is_owed or inode.attempt_key is not None:
+            return
+        log.info("object %r was changed by someone else", info.key)
+        self._index.inodes.update(changed_inode(inode, info, self._defaults, self._clock.now_ns()))
+        self.result.changed.append(inode.ino)
+
+    def _add_file(self, name: str, info: ObjectInfo) -> None:
+        inode = Inode(
+            Ino(0), self._defaults.file_mode, self._defaults.uid, self._defaults.gid, info.size,
+            info.last_modified_ns, info.last_modified_ns, remote_key=info.key, remote_etag=info.etag,
+            remote_size=info.size, metadata_known=False,
+        )  # fmt: skip
+        self._index.create(self._dir_ino, name, inode)
+
+    def _merge_prefix(self, key: ObjectKey) -> None:
+        name = self._name(key, "/")
+        if name is None:
+            return
+        there = self._index.dentries.lookup(self._dir_ino, name)
+        if self._is_ours_to_ignore(key):
+            self._seen.add(name)
+            return
+        owner = self._index.inodes.with_remote_key(key)
+        if owner is not None and owner.ino != there:
+            return
+        self._seen.add(name)
+        if there is not None:
+            return
+        now_ns = self._clock.now_ns()
+        inode = Inode(
+            Ino(0), self._defaults.dir_mode, self._defaults.uid, self._defaults.gid, 0, now_ns, now_ns, nlink=2,
+            remote_key=key, metadata_known=False,
+        )  # fmt: skip
+        self._index.create(self._dir_ino, name, inode)
+
+    def _remove_if_gone(self, parent: Ino, name: str, inode: Inode) -> None:
+        key = self._index.dentries.path_key(inode)
+        if inode.is_owed or inode.attempt_key is not None or inode.remote_key is None or inode.remote_key != key:
+            return
+        if self._guard.is_noted(key, self._began) or (inode.is_dir and self._has_work_below(inode, key)):
+            return
+        log.info("%r was removed from the bucket by someone else", key)
+        self._remove_subtree(parent, name, inode)
+
+    def _has_work_below(self, directory: Inode, key: ObjectKey) -> bool:
+        if self._guard.is_noted_below(key, self._began):
+            return True
+        for _, ino in self._index.dentries.children(directory.ino):
+            child = self._index.inodes.get(ino)
+            child_key = self._index.dentries.path_key(child)
+            if child.is_owed or child.attempt_key is not None or child.remote_key != child_key:
+                return True
+            if child.is_dir and child_key is not None and self._has_work_below(child, child_key):
+                return True
+        return False
+
+    def _remove_subtree(self, parent: Ino, name: str, inode: Inode) -> None:
+        if inode.is_dir:
+            for child_name, ino in self._index.dentries.children(inode.ino):
+                self._remove_subtree(inode.ino, child_name, self._index.inodes.get(ino))
+        self._index.dentries.remove(parent, name, inode)
+        # The bucket has nothing of it any more, so nothing may be deleted there on its account.
+        gone = replace(self._index.inodes.get(inode.ino), nlink=0, remote_key=None, remote_etag=None)
+        self._index.inodes.update(gone)
+        self.result.removed.append(inode.ino)
+
+
+def changed_inode(inode: Inode, info: ObjectInfo, defaults: Defaults, now_ns: int) -> Inode:
+    """`inode` after someone else replaced its object: all that was known of content and metadata is void."""
+    return replace(
+        inode, mode=defaults.file_mode, uid=defaults.uid, gid=defaults.gid, size=info.size,
+        mtime_ns=info.last_modified_ns, ctime_ns=now_ns, atime_ns=None, target=None, remote_etag=info.etag,
+        remote_size=info.size, metadata_known=False, foreign_metadata=None,
+    )  # fmt: skip

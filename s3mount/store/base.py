@@ -1,0 +1,136 @@
+"""The contract between s3mount and an object store, method by method. tests/contract holds every sentence.
+
+Called by the cache (get), the write-back loop (put, copy, delete, multipart) and the listing code (list, head),
+from many threads at once. Never called with a lock held. Keys are relative to the mounted prefix: bucket and
+prefix are known here and nowhere above.
+
+Every method raises StoreError and nothing else, within the deadline the store was built with. `temporary` errors
+were already retried a few times below; a caller that goes on retrying brings its own back-off. A method that
+raised a temporary error may all the same have taken effect (the reply was lost).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from s3mount.errors import StoreError
+from s3mount.model import ETag, ObjectInfo, ObjectKey
+
+Body = bytes | bytearray | memoryview
+
+
+class ConditionKind(Enum):
+    ANY = "any"
+    ABSENT = "absent"
+    MATCHES = "matches"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What must hold at the target key for a write to take effect; else PreconditionFailed and nothing changed.
+
+    S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+    """
+
+    kind: ConditionKind
+    etag: ETag | None = None
+
+
+ANY = Condition(ConditionKind.ANY)
+ABSENT = Condition(ConditionKind.ABSENT)
+
+
+def matches(etag: ETag) -> Condition:
+    return Condition(ConditionKind.MATCHES, etag)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreProperties:
+    """What this store can do. `has_root_key`: the mounted root has a key of its own (a prefix was given)."""
+
+    has_root_key: bool = False
+    part_bytes_min: int = 5 << 20
+    part_count_max: int = 10_000
+    put_bytes_max: int = 5 << 30
+    copy_bytes_max: int = 5 << 30
+    object_bytes_max: int = 5 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """One page of a listing, in the store's own order. Objects and prefixes are never to be merged by that order:
+    some stores list in directory-tree order."""
+
+    objects: Sequence[ObjectInfo]
+    prefixes: Sequence[ObjectKey]
+    next_token: str | None
+
+
+class ObjectStore(Protocol):
+    @property
+    def properties(self) -> StoreProperties: ...
+
+    def request_counts(self) -> Mapping[str, int]:
+        """How many S3 requests were sent, by S3 operation name ("PutObject"), retries included."""
+
+    def check_access(self) -> None:
+        """One cheap request that proves credentials, bucket and network. Raises Denied, BucketMissing, Unreachable."""
+
+    def list_page(self, prefix: ObjectKey, *, delimiter: str = "/", token: str | None = None) -> ListPage:
+        """Objects whose key starts with `prefix`, and the common prefixes up to `delimiter` ("" for none).
+        A key equal to `prefix` (a directory's own marker) is among the objects. Lists what every write acknowledged
+        before the call left behind."""
+
+    def head(self, key: ObjectKey) -> ObjectInfo:
+        """The object with its metadata. Raises Missing. Some stores answer for an implicit "dir/" too."""
+
+    def get(self, key: ObjectKey, *, start: int, end: int, if_match: ETag) -> bytes:
+        """Exactly the bytes [start, end) of that version. Raises PreconditionFailed when the object is another
+        version by now, Missing when it is gone, Corrupt when fewer bytes came than promised."""
+
+    def put(
+        self, key: ObjectKey, body: Body, *, metadata: Mapping[str, str], content_type: str, condition: Condition = ANY
+    ) -> ETag:
+        """Make the object, atomically: readers see all of the old or all of the new. `body` is free after return."""
+
+    def copy(
+        self,
+        source: ObjectKey,
+        target: ObjectKey,
+        *,
+        source_etag: ETag,
+        metadata: Mapping[str, str],
+        content_type: str,
+        condition: Condition = ANY,
+    ) -> ETag:
+        """Server-side copy of that version with new metadata, atomically; source and target may be the same key.
+        Raises PreconditionFailed when the source is another version, Missing when it is gone. At most
+        `copy_bytes_max`. `condition` is best effort: not every store checks it on a copy."""
+
+    def delete(self, keys: Iterable[ObjectKey]) -> Mapping[ObjectKey, StoreError]:
+        """Delete all of `keys`, a thousand a request; deleting what does not exist succeeds. Idempotent. Returns the
+        keys that failed, each with its error; raises when a whole request failed (any of the keys may be gone)."""
+
+    def create_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str], content_type: str) -> str:
+        """Begin a multipart upload, invisible to readers until complete; returns its upload id."""
+
+    def upload_part(self, key: ObjectKey, upload_id: str, number: int, body: Body) -> ETag:
+        """Put part `number` (from 1); the same number again replaces it."""
+
+    def copy_part(
+        self, key: ObjectKey, upload_id: str, number: int, *, source: ObjectKey, source_etag: ETag, start: int, end: int
+    ) -> ETag:
+        """Part `number` from bytes [start, end) of another object's version."""
+
+    def complete_multipart(
+        self, key: ObjectKey, upload_id: str, parts: Sequence[ETag], *, condition: Condition = ANY
+    ) -> ETag:
+        """Make the object from parts 1…n, atomically. Not idempotent on every store: after a lost reply the upload
+        id may be Missing though the object is there."""
+
+    def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
+        """Forget the upload and its parts. An unknown upload id is no error."""
+
+    def close(self) -> None:
+        """Release connections and threads. Calls in flight fail with Unreachable."""

@@ -1,0 +1,183 @@
+"""The hot path to S3: single requests through the AWS common runtime, which does HTTP, TLS and signing off the GIL.
+
+Used by S3Store from many threads. Sends PutObject, UploadPart and HeadObject as they are: no splitting and no
+translation of errors. Host, scheme and addressing are botocore's choice, credentials come from its chain.
+"""
+
+import io
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from urllib.parse import quote, urlsplit
+
+from awscrt.auth import AwsCredentials, AwsCredentialsProvider, AwsSigningConfig
+from awscrt.http import HttpHeaders, HttpRequest
+from awscrt.io import ClientBootstrap, ClientTlsContext, DefaultHostResolver, EventLoopGroup, TlsContextOptions
+from awscrt.s3 import (
+    S3Client,
+    S3Request,
+    S3RequestTlsMode,
+    S3RequestType,
+    S3ResponseError,
+    S3RetryConfig,
+    create_default_s3_signing_config,
+)
+from botocore.exceptions import NoCredentialsError
+
+from s3mount.errors import Unreachable
+from s3mount.store.base import Body
+from s3mount.store.s3_client import Boto
+from s3mount.store.settings import StoreSettings
+
+EVENT_LOOP_THREADS_MAX = 4
+CLOSE_DEADLINE_S = 5.0
+
+# The runtime opens about one connection for each 0.4 Gbit/s it is asked to reach.
+GBPS_PER_CONNECTION = 0.5
+MEMORY_BYTES_MAX = 2 << 30
+
+# The least the runtime can be told: one retry, paid from a bucket that one success fills. store/retry.py does the rest.
+FEWEST_RETRIES = S3RetryConfig(max_retries=1, initial_bucket_capacity=1)
+
+
+class CrtClient:
+    """One bucket through one endpoint."""
+
+    def __init__(self, boto: Boto, settings: StoreSettings, count: Callable[[str], None]) -> None:
+        """Raises botocore's exceptions when there are no credentials."""
+        self._credentials_source = boto.credentials
+        self._credentials: AwsCredentials | None = None
+        self._frozen: object = None
+        self._region = boto.region
+        self._count = count
+        self._lock = threading.Lock()
+        self._in_flight: set[S3Request] = set()
+
+        self._refresh_credentials()
+        base = boto.client.generate_presigned_url("put_object", Params={"Bucket": settings.bucket, "Key": "k"})
+        parts = urlsplit(base)
+        self._host = parts.netloc
+        self._base_path = parts.path.removesuffix("k")
+        self._client: S3Client | None = _build_client(boto, settings, is_tls=parts.scheme == "https")
+
+    def send(
+        self,
+        operation: str,
+        method: str,
+        key: str,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        query: str = "",
+        body: Body | None = None,
+        timeout_s: float,
+    ) -> Mapping[str, str]:
+        """One request for the object `key` (with its prefix); returns the headers of a successful
+        reply, their names in lower case.
+
+        Raises awscrt's exceptions, S3ResponseError among them, and Unreachable after `timeout_s` or close().
+        """
+        self._refresh_credentials()
+        path = self._base_path + quote(key, safe="/~")
+        fields = [("Host", self._host), *headers]
+        stream = None
+        if body is not None:
+            # BytesIO shares `bytes` and copies the rest, so a request that is given up cannot read a reused buffer.
+            stream = io.BytesIO(body)
+            fields.append(("Content-Length", str(len(body))))
+        http_request = HttpRequest(method, f"{path}?{query}" if query else path, HttpHeaders(fields), stream)
+        reply: dict[str, str] = {}
+
+        def on_headers(headers: list[tuple[str, str]], **_: object) -> None:
+            reply.update((name.lower(), value) for name, value in headers)
+
+        # The runtime signs each try anew, its own retries too, so this is where tries are counted.
+        tries = 0
+
+        def credentials() -> AwsCredentials | None:
+            nonlocal tries
+            tries += 1
+            self._count(operation)
+            return self._credentials
+
+        signing = create_default_s3_signing_config(
+            region=self._region, credential_provider=AwsCredentialsProvider.new_delegate(credentials)
+        )
+        request = self._begin(operation, http_request, signing, on_headers)
+        try:
+            request.finished_future.result(timeout_s)
+        except S3ResponseError as error:
+            if error.status_code == 412 and tries > 1:
+                # The runtime's first try may be the very write that made its second one fail.
+                raise Unreachable(f"the answer of {self._host} was lost ({operation})") from error
+            raise
+        except FutureTimeoutError as error:
+            request.cancel()
+            raise Unreachable(f"no answer from {self._host} within {timeout_s:.0f} s ({operation})") from error
+        finally:
+            with self._lock:
+                self._in_flight.discard(request)
+            # The exception refers to this frame and the request to the exception; the runtime cannot shut down
+            # while a request lives.
+            del request
+        return reply
+
+    def close(self) -> None:
+        """Cancel what is in flight and release threads and connections. Idempotent."""
+        with self._lock:
+            client, self._client = self._client, None
+            request: S3Request | None = None
+            for request in self._in_flight:
+                request.cancel()
+        if client is not None:
+            shutdown_event = client.shutdown_event
+            # The runtime shuts down when the last reference to its client and requests is gone.
+            request = client = None
+            shutdown_event.wait(CLOSE_DEADLINE_S)
+
+    def _begin(
+        self, operation: str, http_request: HttpRequest, signing: AwsSigningConfig, on_headers: Callable[..., None]
+    ) -> S3Request:
+        # make_request only queues; holding the lock over it means that close() sees every request there is.
+        with self._lock:
+            if self._client is None:
+                raise Unreachable(f"the store is closed ({operation})")
+            request = self._client.make_request(
+                type=S3RequestType.DEFAULT,
+                operation_name=operation,
+                request=http_request,
+                signing_config=signing,
+                on_headers=on_headers,
+            )
+            self._in_flight.add(request)
+            return request
+
+    def _refresh_credentials(self) -> None:
+        """In the caller's thread, because an exception there reaches the caller; from the runtime's it could not."""
+        if self._credentials_source is None:
+            raise NoCredentialsError
+        frozen = self._credentials_source.get_frozen_credentials()
+        if frozen != self._frozen:
+            self._credentials = AwsCredentials(frozen.access_key, frozen.secret_key, frozen.token)
+            self._frozen = frozen
+
+
+def _build_client(boto: Boto, settings: StoreSettings, *, is_tls: bool) -> S3Client:
+    loops = EventLoopGroup(min(EVENT_LOOP_THREADS_MAX, os.cpu_count() or 1))
+    bootstrap = ClientBootstrap(loops, DefaultHostResolver(loops))
+    tls_options = None
+    if is_tls and boto.ca_bundle:
+        context_options = TlsContextOptions()
+        context_options.override_default_trust_store_from_path(ca_filepath=boto.ca_bundle)
+        tls_options = ClientTlsContext(context_options).new_connection_options()
+    return S3Client(
+        bootstrap=bootstrap,
+        region=boto.region,
+        tls_mode=S3RequestTlsMode.ENABLED if is_tls else S3RequestTlsMode.DISABLED,
+        tls_connection_options=tls_options,
+        throughput_target_gbps=settings.connections * GBPS_PER_CONNECTION,
+        memory_limit=MEMORY_BYTES_MAX,
+        max_active_connections_override=settings.connections,
+        retry_config=FEWEST_RETRIES,
+        connect_timeout_ms=int(settings.connect_timeout_s * 1000),
+    )

@@ -1,0 +1,57 @@
+"""Quick retries of temporary errors: one policy for both S3 clients, which do not retry by themselves.
+
+Called by S3Store around each request, from any thread; holds no state. Bridges a dropped connection or a short
+"slow down", not an outage: going on after that is the caller's decision.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from s3mount.errors import PreconditionFailed, StoreError, Throttled
+
+Result = TypeVar("Result")
+
+ATTEMPTS_MAX = 4
+DELAY_S_FIRST = 0.1
+DELAY_FACTOR = 4.0
+
+
+class Attempts:
+    """The tries of one call. `stopping` ends the waits between them at once. One try may take `attempt_timeout_s`."""
+
+    def __init__(self, deadline_s: float, stopping: threading.Event) -> None:
+        self.attempt_timeout_s = deadline_s / 2
+        self._stopping = stopping
+        now = time.monotonic()
+        self._deadline = now + deadline_s
+        # A try begun later could not end in time.
+        self._last_start = now + self.attempt_timeout_s
+
+    def remaining_s(self) -> float:
+        return max(0.0, self._deadline - time.monotonic())
+
+    def run(self, request: Callable[[], Result]) -> Result:
+        """The result of the first try that succeeds; raises the StoreError of the last one otherwise.
+
+        A write that was refused for its condition after an earlier try of the same call lost its reply may have been
+        refused because of itself: that raises the earlier, temporary error, which says so.
+        """
+        unanswered: StoreError | None = None
+        for attempt in range(ATTEMPTS_MAX):
+            try:
+                return request()
+            except PreconditionFailed as error:
+                if unanswered is not None:
+                    raise unanswered from error
+                raise
+            except StoreError as error:
+                if not isinstance(error, Throttled):
+                    unanswered = error
+                delay_s = DELAY_S_FIRST * DELAY_FACTOR**attempt * random.uniform(0.5, 1.0)
+                is_last = attempt + 1 == ATTEMPTS_MAX or time.monotonic() + delay_s > self._last_start
+                if not error.temporary or is_last or self._stopping.wait(delay_s):
+                    raise
+        raise AssertionError("the last attempt returns or raises")

@@ -1,0 +1,68 @@
+"""Builds the boto3 client of a store: configuration, credentials, time-outs, request counting.
+
+Called once by open_store. The client is used from many threads; it does not retry (store/retry.py does).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import botocore.credentials
+import botocore.session
+from botocore.config import Config
+from botocore.utils import parse_timestamp
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+from s3mount.store.settings import StoreSettings
+
+DEFAULT_REGION = "us-east-1"
+
+
+@dataclass(frozen=True)
+class Boto:
+    """A client and where its parts came from. `credentials` None: none were found, every request will say so."""
+
+    client: "S3Client"
+    credentials: botocore.credentials.Credentials | None
+    region: str
+    ca_bundle: str | None
+
+
+def build(settings: StoreSettings, count: Callable[[str], None]) -> Boto:
+    """Make the client. Raises botocore's exceptions, e.g. for an unknown profile. Finding credentials may ask the
+    instance metadata service, for a few seconds when there is none."""
+    core = botocore.session.Session(profile=settings.profile)
+    core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_parse_time)
+    session = boto3.Session(botocore_session=core, region_name=settings.region)
+    region = session.region_name or DEFAULT_REGION
+    config = Config(
+        signature_version="s3v4",
+        connect_timeout=settings.connect_timeout_s,
+        read_timeout=settings.read_timeout_s,
+        retries={"total_max_attempts": 1},
+        max_pool_connections=settings.connections,
+        tcp_keepalive=True,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": settings.addressing_style, "payload_signing_enabled": False},
+    )
+    client = session.client("s3", region_name=region, endpoint_url=settings.endpoint_url, config=config)
+
+    def count_request(event_name: str, **_: Any) -> None:
+        # The event is "before-send.s3.GetObject"; it comes again when botocore follows a redirect.
+        count(event_name.rpartition(".")[2])
+
+    client.meta.events.register("before-send.s3", count_request)
+    return Boto(client, session.get_credentials(), region, core.get_config_variable("ca_bundle"))
+
+
+def _parse_time(text: str) -> datetime:
+    """botocore's own parser goes through every format it knows, which is most of the cost of a listing."""
+    try:
+        return datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return parse_timestamp(text)

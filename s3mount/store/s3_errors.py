@@ -1,0 +1,186 @@
+"""Failed S3 requests as StoreErrors: one table for both clients.
+
+Called by S3Store and the CRT client from any thread. Pure: sends nothing, decides nothing about retries.
+"""
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import botocore.exceptions
+import botocore.parsers
+import urllib3.exceptions
+from awscrt.exceptions import AwsCrtError
+from awscrt.s3 import S3ResponseError
+
+from s3mount import errors
+from s3mount.errors import StoreError
+
+CREDENTIAL_SOURCES = "environment (AWS_ACCESS_KEY_ID), shared config files (~/.aws), profile, SSO, instance role"
+REGION_HEADER = "x-amz-bucket-region"
+
+
+class UploadMissing(errors.Missing):
+    """The multipart upload is unknown, as opposed to the object."""
+
+
+# Error codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+CODES: Mapping[str, type[StoreError]] = {
+    "NoSuchKey": errors.Missing,
+    "NoSuchVersion": errors.Missing,
+    "NotFound": errors.Missing,
+    "NoSuchUpload": UploadMissing,
+    "NoSuchBucket": errors.BucketMissing,
+    "PreconditionFailed": errors.PreconditionFailed,
+    # Two conditional writes met; neither outcome is known to be wrong, and S3 asks to send the request again.
+    "ConditionalRequestConflict": errors.Throttled,
+    "OperationAborted": errors.Throttled,
+    "SlowDown": errors.Throttled,
+    "ServiceUnavailable": errors.Throttled,
+    "Throttling": errors.Throttled,
+    "ThrottlingException": errors.Throttled,
+    "RequestLimitExceeded": errors.Throttled,
+    "TooManyRequests": errors.Throttled,
+    "InternalError": errors.Unreachable,
+    "RequestTimeout": errors.Unreachable,
+    "BadDigest": errors.Corrupt,
+    "IncompleteBody": errors.Corrupt,
+    "InvalidRange": errors.Corrupt,
+    "XAmzContentChecksumMismatch": errors.Corrupt,
+    "XAmzContentSHA256Mismatch": errors.Corrupt,
+    "AccessDenied": errors.Denied,
+    "AllAccessDisabled": errors.Denied,
+    "AccountProblem": errors.Denied,
+    "ExpiredToken": errors.Denied,
+    "InvalidAccessKeyId": errors.Denied,
+    "InvalidToken": errors.Denied,
+    "RequestTimeTooSkewed": errors.Denied,
+    "SignatureDoesNotMatch": errors.Denied,
+    "TokenRefreshRequired": errors.Denied,
+    # 403, but about the object: it is archived and must be restored before it can be read.
+    "InvalidObjectState": errors.Rejected,
+    "PermanentRedirect": errors.Rejected,
+    "AuthorizationHeaderMalformed": errors.Rejected,
+}
+
+STATUSES: Mapping[int, type[StoreError]] = {
+    401: errors.Denied,
+    403: errors.Denied,
+    404: errors.Missing,
+    408: errors.Unreachable,
+    412: errors.PreconditionFailed,
+    416: errors.Corrupt,
+    429: errors.Throttled,
+    503: errors.Throttled,
+}
+
+# What a person can do about it, where S3's own message does not say.
+ADVICE: Mapping[str, str] = {
+    "InvalidAccessKeyId": "the access key is not known there",
+    "SignatureDoesNotMatch": "the secret key does not belong to the access key",
+    "RequestTimeTooSkewed": "this computer's clock is wrong",
+    "ExpiredToken": "the session token has expired",
+    "InvalidObjectState": "the object is archived; restore it first",
+}
+
+REGION_CODES = frozenset({"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"})
+
+# By class, first match; order matters where one is a subclass of another.
+EXCEPTIONS: tuple[tuple[type[Exception], type[StoreError]], ...] = (
+    (botocore.exceptions.NoCredentialsError, errors.Denied),
+    (botocore.exceptions.PartialCredentialsError, errors.Denied),
+    (botocore.exceptions.CredentialRetrievalError, errors.Denied),
+    (botocore.exceptions.TokenRetrievalError, errors.Denied),
+    (botocore.exceptions.SSOError, errors.Denied),
+    (botocore.exceptions.IncompleteReadError, errors.Corrupt),
+    (botocore.exceptions.ResponseStreamingError, errors.Corrupt),
+    (botocore.exceptions.ConnectionError, errors.Unreachable),
+    (botocore.exceptions.HTTPClientError, errors.Unreachable),
+    # A reply that cannot be understood comes from something in between that is not S3.
+    (botocore.parsers.ResponseParserError, errors.Unreachable),
+    (botocore.exceptions.BotoCoreError, errors.Rejected),
+    (urllib3.exceptions.IncompleteRead, errors.Corrupt),
+    (urllib3.exceptions.HTTPError, errors.Unreachable),
+    (AwsCrtError, errors.Unreachable),
+    (OSError, errors.Unreachable),
+)
+
+
+# The runtime keeps S3's answer to itself for what it takes for temporary.
+CRT_NAMES: Mapping[str, type[StoreError]] = {
+    "AWS_ERROR_S3_SLOW_DOWN": errors.Throttled,
+    "AWS_ERROR_S3_REQUEST_TIME_TOO_SKEWED": errors.Denied,
+    "AWS_ERROR_INVALID_ARGUMENT": errors.Rejected,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorContext:
+    """What the texts name."""
+
+    bucket: str
+    endpoint_url: str
+
+    def translate(self, error: Exception, operation: str) -> StoreError:
+        """`error` as one of ours, its text one line for a person."""
+        if isinstance(error, StoreError):
+            return error
+        if isinstance(error, botocore.exceptions.ClientError):
+            return self._from_client_error(error, operation)
+        if isinstance(error, S3ResponseError):
+            code, message = _parse_body(error.body)
+            region = next((value for name, value in error.headers if name.lower() == REGION_HEADER), "")
+            return self.refusal(operation, code, error.status_code, message, region)
+        if isinstance(error, AwsCrtError) and error.name in CRT_NAMES:
+            return CRT_NAMES[error.name](f"{operation} failed on bucket {self.bucket!r}: {error.name}")
+        for raised, translated in EXCEPTIONS:
+            if isinstance(error, raised):
+                return translated(self._describe(translated, error, operation))
+        return errors.Rejected(f"{operation}: {type(error).__name__}: {error}")
+
+    def refusal(
+        self, operation: str, code: str, status: int | None = None, message: str = "", region: str = ""
+    ) -> StoreError:
+        """The error for what S3 answered: by its code, else by its HTTP status."""
+        kind = CODES.get(code) or STATUSES.get(status or 0)
+        if kind is None:
+            kind = errors.Unreachable if status is not None and status >= 500 else errors.Rejected
+        if kind is errors.BucketMissing:
+            return kind(f"there is no bucket {self.bucket!r} at {self.endpoint_url}")
+        if code in REGION_CODES or status == 301:
+            where = f"in region {region}" if region else "in another region"
+            return kind(f"bucket {self.bucket!r} is {where}: set the region ({operation}: {code or status})")
+        reason = ADVICE.get(code) or message or f"HTTP status {status}"
+        prefix = "access denied to" if kind is errors.Denied else f"{operation} failed on"
+        return kind(f"{prefix} bucket {self.bucket!r}: {reason} ({code or status})")
+
+    def _from_client_error(self, error: botocore.exceptions.ClientError, operation: str) -> StoreError:
+        details = error.response.get("Error", {})
+        reply = error.response.get("ResponseMetadata", {})
+        region = str(reply.get("HTTPHeaders", {}).get(REGION_HEADER) or details.get("Region") or "")
+        # Without a body botocore makes the code of the status.
+        code = str(details.get("Code", ""))
+        message = str(details.get("Message", ""))
+        return self.refusal(operation, "" if code.isdigit() else code, reply.get("HTTPStatusCode"), message, region)
+
+    def _describe(self, kind: type[StoreError], error: Exception, operation: str) -> str:
+        if isinstance(error, botocore.exceptions.NoCredentialsError):
+            return f"no credentials found; looked in: {CREDENTIAL_SOURCES}"
+        reason = error.name if isinstance(error, AwsCrtError) else str(error)
+        one_line = " ".join(reason.split())
+        if kind is errors.Unreachable:
+            return f"cannot reach {self.endpoint_url}: {one_line} ({operation})"
+        if kind is errors.Denied:
+            return f"no usable credentials: {one_line}"
+        return f"{operation} failed: {one_line}"
+
+
+def _parse_body(body: bytes | None) -> tuple[str, str]:
+    """The code and message of S3's error document; empty strings when there is none, as after HEAD."""
+    try:
+        root = ElementTree.fromstring(body or b"")
+    except ElementTree.ParseError:
+        return "", ""
+    # Some servers put the elements in a namespace and some do not.
+    texts = {element.tag.rpartition("}")[2]: (element.text or "").strip() for element in root.iter()}
+    return texts.get("Code", ""), texts.get("Message", "")

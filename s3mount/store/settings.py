@@ -1,0 +1,52 @@
+"""What a store is opened with. Built by the composition root and by tests; frozen, so any thread may read it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+AddressingStyle = Literal["auto", "path", "virtual"]
+
+CONNECT_TIMEOUT_S_MAX = 5.0
+
+# A body adds to its request's deadline at this rate, so that a slow line shared by many uploads still gets through.
+# A connection on which nothing moves at all is given up much earlier.
+BODY_BYTES_PER_S_MIN = 32 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Which bucket, through which endpoint, with whose credentials. None leaves a choice to the usual AWS sources:
+    environment, shared config file, profile.
+
+    `prefix`: "" or a key prefix that ends in "/". `storage_class`: given to new objects. `request_deadline_s`: how
+    long a call may take with its quick retries, not counting `BODY_BYTES_PER_S_MIN` for the bytes it moves.
+    `connections`: how many requests may be in flight, for uploads and for everything else each.
+    """
+
+    bucket: str
+    prefix: str = ""
+    endpoint_url: str | None = None
+    profile: str | None = None
+    region: str | None = None
+    addressing_style: AddressingStyle = "auto"
+    storage_class: str | None = None
+    request_deadline_s: float = 60.0
+    connections: int = 32
+
+    def __post_init__(self) -> None:
+        if self.prefix and not self.prefix.endswith("/"):
+            raise ValueError(f"a prefix ends in '/': {self.prefix!r}")
+        if self.request_deadline_s <= 0 or self.connections < 1:
+            raise ValueError("a store needs a deadline and at least one connection")
+
+    @property
+    def connect_timeout_s(self) -> float:
+        return min(CONNECT_TIMEOUT_S_MAX, self.request_deadline_s / 4)
+
+    @property
+    def read_timeout_s(self) -> float:
+        """How long a silent connection is waited for: half the deadline, so that one more try fits in."""
+        return self.request_deadline_s / 2
+
+    def deadline_s(self, body_bytes: int) -> float:
+        """How long a call that moves `body_bytes` may take."""
+        return self.request_deadline_s + body_bytes / BODY_BYTES_PER_S_MIN

@@ -1,0 +1,87 @@
+"""How our values look in S3's requests and replies: ETags, metadata, conditions, objects. Pure.
+
+Used by S3Store. An ETag is kept without the quotes it travels in.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import quote
+
+from s3mount.errors import Corrupt, Rejected
+from s3mount.model import ETag, ObjectInfo, ObjectKey
+from s3mount.store.base import Condition, ConditionKind
+
+METADATA_HEADER = "x-amz-meta-"
+
+# XML 1.0 has no way to write these, so a key with one cannot be named in a DeleteObjects request.
+NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+
+def shown_etag(text: str | None) -> ETag:
+    """Of an object that was looked at: empty where a store shows a directory without an object as one."""
+    return ETag((text or "").strip('"'))
+
+
+def written_etag(text: str | None) -> ETag:
+    """Of an object or part that was written. Raises Corrupt when the reply does not say."""
+    etag = shown_etag(text)
+    if not etag:
+        raise Corrupt("the reply to a write has no ETag")
+    return etag
+
+
+def quoted(etag: ETag) -> str:
+    return f'"{etag}"'
+
+
+def condition_headers(condition: Condition) -> dict[str, str]:
+    """{} for ANY. https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html"""
+    if condition.kind is ConditionKind.ABSENT:
+        return {"If-None-Match": "*"}
+    if condition.kind is ConditionKind.MATCHES:
+        if condition.etag is None:
+            raise Rejected("a condition on an ETag without the ETag")
+        return {"If-Match": quoted(condition.etag)}
+    return {}
+
+
+def condition_arguments(condition: Condition) -> dict[str, str]:
+    """The same as arguments of a boto3 call."""
+    return {name.replace("-", ""): value for name, value in condition_headers(condition).items()}
+
+
+def check_metadata(metadata: Mapping[str, str]) -> None:
+    """Raise Rejected when the metadata cannot travel in HTTP headers as it is."""
+    for name, value in metadata.items():
+        for text in (name, value):
+            if not (text.isascii() and text.isprintable()):
+                raise Rejected(f"metadata must be printable ASCII: {name!r}: {value!r}")
+
+
+def time_ns(moment: datetime) -> int:
+    """S3 shows whole seconds or milliseconds; counted in microseconds, since a float would round."""
+    return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+
+
+def object_info(key: ObjectKey, headers: Mapping[str, str]) -> ObjectInfo:
+    """What HEAD's reply says, its header names in lower case. Raises Corrupt when something needed is not there."""
+    try:
+        return ObjectInfo(
+            key=key,
+            size=int(headers["content-length"]),
+            etag=shown_etag(headers.get("etag")),
+            last_modified_ns=time_ns(parsedate_to_datetime(headers["last-modified"])),
+            metadata={
+                name.removeprefix(METADATA_HEADER): value
+                for name, value in headers.items()
+                if name.startswith(METADATA_HEADER)
+            },
+        )
+    except (KeyError, ValueError) as error:
+        raise Corrupt(f"the reply to HEAD makes no sense: {error}") from error
+
+
+def part_query(upload_id: str, number: int) -> str:
+    return f"partNumber={number}&uploadId={quote(upload_id, safe='~')}"

@@ -1,0 +1,144 @@
+"""What every part of the vfs works with: the floors below it, and the few steps all operations share.
+
+Threads: any. S3 may be asked only by `resolve`, `directory` and `known`, which hold no lock; what follows them runs in
+an index transaction and looks everything up again, since the tree may have changed in between.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+
+from s3mount import keys
+from s3mount.cache.filecache import FileCache
+from s3mount.clock import Clock
+from s3mount.errors import InvalidName, Missing, NotADirectory, NotFound, ReadOnly
+from s3mount.index.index import Index
+from s3mount.locks import InodeLocks
+from s3mount.model import ROOT_INO, Ino, Inode
+from s3mount.remote.attributes import AttributeReader
+from s3mount.remote.lister import Lister
+from s3mount.store.base import StoreProperties
+from s3mount.vfs.handles import Handles
+from s3mount.writeback.writeback import WriteBack
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class VfsOptions:
+    """`fsync_remote`: fsync returns when S3 has the file. Deadlines in seconds."""
+
+    read_only: bool = False
+    fsync_remote: bool = False
+    room_deadline_s: float = 60.0
+    upload_deadline_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class VfsContext:
+    index: Index
+    cache: FileCache
+    lister: Lister
+    attributes: AttributeReader
+    handles: Handles
+    locks: InodeLocks
+    writeback: WriteBack
+    clock: Clock
+    properties: StoreProperties
+    options: VfsOptions
+
+    # -- reading the tree (may ask S3) ---------------------------------------------------------------------------
+
+    def resolve(self, path: str) -> Inode:
+        """The inode at `path`; every directory on the way is as fresh as promised."""
+        ino = ROOT_INO
+        for name in keys.split_path(path):
+            ino = self.lookup(self.directory(ino), name)
+        return self.index.inodes.get(ino)
+
+    def resolve_parent(self, path: str) -> tuple[Ino, str]:
+        """(inode of the directory, name) for a path whose last component need not exist."""
+        *above, name = keys.split_path(path)
+        parent = self.directory(self.resolve("/".join(above)).ino)
+        keys.check_name(name)
+        return parent, name
+
+    def directory(self, ino: Ino) -> Ino:
+        """`ino` itself, when it is a directory, brought up to date. Raises NotADirectory, StoreError."""
+        inode = self.index.inodes.find(ino)
+        if inode is None:
+            raise NotFound("removed meanwhile")
+        if not inode.is_dir:
+            raise NotADirectory("a path component is not a directory")
+        self.lister.ensure_fresh(ino)
+        return ino
+
+    def lookup(self, parent: Ino, name: str) -> Ino:
+        try:
+            keys.check_name(name)
+        except InvalidName as error:
+            raise NotFound(str(error)) from error
+        ino = self.index.dentries.lookup(parent, name)
+        if ino is None:
+            raise NotFound(name)
+        return ino
+
+    def known(self, inode: Inode) -> Inode:
+        """`inode` with mode, owner and times as its object has them. Raises NotFound when the object is gone."""
+        if inode.metadata_known:
+            return inode
+        try:
+            self.attributes.ensure(inode.ino)
+        except Missing as error:
+            place = self.index.dentries.place(inode.ino)
+            if place is not None:
+                self.lister.invalidate(place[0])
+            raise NotFound("the object is gone") from error
+        found = self.index.inodes.find(inode.ino)
+        if found is None:
+            raise NotFound("removed meanwhile")
+        return found
+
+    # -- changing it (inside an index transaction, no S3) --------------------------------------------------------
+
+    def require_writable(self) -> None:
+        if self.options.read_only:
+            raise ReadOnly("the drive is mounted read-only")
+
+    def due_ns(self) -> int:
+        return self.clock.now_ns() + self.writeback.delay_ns
+
+    def live_directory(self, ino: Ino) -> Inode:
+        """The directory's row, inside a transaction. Raises NotFound when it was removed meanwhile."""
+        inode = self.index.inodes.find(ino)
+        if inode is None or not inode.is_dir:
+            raise NotFound("the directory was removed meanwhile")
+        return inode
+
+    def child(self, parent: Ino, name: str) -> Inode | None:
+        ino = self.index.dentries.lookup(parent, name)
+        return None if ino is None else self.index.inodes.get(ino)
+
+    def with_meta_owed(self, inode: Inode) -> Inode:
+        """`inode` with its metadata owed to the bucket (the root of a whole bucket has no key to keep it under)."""
+        if inode.ino == ROOT_INO and not self.properties.has_root_key:
+            return inode
+        return replace(inode, meta_generation=inode.meta_generation + 1, due_ns=self.due_ns())
+
+    def touch_directory(self, ino: Ino) -> None:
+        """A name was added to or taken from this directory: its times move, and the bucket learns of it if it has
+        or must have a marker object. A directory that lives by its children alone gets one when the last is gone."""
+        now_ns = self.clock.now_ns()
+        inode = replace(self.index.inodes.get(ino), mtime_ns=now_ns, ctime_ns=now_ns)
+        has_marker = inode.remote_etag is not None or inode.is_owed
+        if has_marker or self.index.dentries.is_empty(ino):
+            inode = self.with_meta_owed(inode)
+        self.index.inodes.update(inode)
+
+    def drop_if_unused(self, ino: Ino) -> bool:
+        """Forget an inode without names and handles; True: its cached content is to be discarded after the
+        transaction."""
+        inode = self.index.inodes.find(ino)
+        if inode is None or inode.nlink > 0 or self.handles.is_open(ino):
+            return False
+        self.index.drop(inode, self.due_ns())
+        return True

@@ -1,0 +1,232 @@
+"""Operations on the bytes of files: open, read, write, truncate, flush, fsync, release, readlink.
+
+Order of a change (the crash table is in docs/writeback.md): the inode is committed as owed, then the bytes go to the
+cache, then size, times and generation are staged; flush commits them. Under the inode lock, so that an upload never
+sees half a write. Room in the cache is reserved before, under no lock.
+"""
+
+import logging
+import os
+from dataclasses import replace
+
+from s3mount.errors import (
+    BadHandle,
+    FileTooLarge,
+    InvalidArgument,
+    IOFailure,
+    IsADirectory,
+    Missing,
+    NotFound,
+    PreconditionFailed,
+    Stale,
+)
+from s3mount.index.schema import DUE_NEVER
+from s3mount.model import Fh, Ino, Inode
+from s3mount.vfs.context import VfsContext
+from s3mount.vfs.handles import FileHandle
+
+log = logging.getLogger(__name__)
+
+READ_ATTEMPTS_MAX = 4
+
+
+class FileIO:
+    def __init__(self, context: VfsContext):
+        self._context = context
+        self._index = context.index
+
+    def open(self, path: str, flags: int) -> Fh:
+        context = self._context
+        if flags & (os.O_ACCMODE | os.O_TRUNC):
+            context.require_writable()
+        inode = context.known(context.resolve(path))
+        if inode.is_dir:
+            raise IsADirectory(path)
+        with self._index.transaction():
+            now = self._index.inodes.find(inode.ino)
+            if now is None or now.nlink == 0:
+                raise NotFound(path)
+            fh = context.handles.open_file(inode.ino, flags)
+        if flags & os.O_TRUNC:
+            self.truncate(inode.ino, 0)
+        return fh
+
+    def read(self, fh: Fh, offset: int, size: int) -> bytes:
+        context = self._context
+        handle = context.handles.file(fh)
+        if not handle.can_read:
+            raise BadHandle("not open for reading")
+        for _ in range(READ_ATTEMPTS_MAX):
+            inode = self._index.inodes.get(handle.ino)
+            self._check_fresh(handle)
+            end = min(offset + size, inode.size)
+            if offset >= end:
+                return b""
+            try:
+                data = context.cache.read(inode.ino, inode.remote, start=offset, end=end)
+            except (PreconditionFailed, Missing) as error:
+                if self._index.inodes.get(handle.ino).remote == inode.remote:
+                    self._object_replaced(inode)
+                    raise Stale("the object was changed by someone else") from error
+                continue  # our own upload or move overtook the read: the bytes are at another version now
+            self._check_fresh(handle)
+            return data
+        raise IOFailure("the file kept changing while it was read")
+
+    def _check_fresh(self, handle: FileHandle) -> None:
+        if self._context.handles.is_stale(handle):
+            raise Stale("the object was changed by someone else since this open")
+
+    def _object_replaced(self, inode: Inode) -> None:
+        """The version our index names is gone: learn what is there now, unless local edits are based on it."""
+        context = self._context
+        if inode.content_owed:
+            log.error("ino %d: the object version under unsaved local changes is gone (%r)", inode.ino, inode.remote)
+            return
+        with self._index.transaction():
+            now = self._index.inodes.get(inode.ino)
+            if now.is_owed or now.remote != inode.remote:
+                return
+            self._index.inodes.update(replace(now, metadata_known=False))
+        context.handles.content_changed(inode.ino)
+        try:
+            context.known(self._index.inodes.get(inode.ino))
+        except NotFound:
+            log.info("ino %d: its object %r is gone", inode.ino, inode.remote_key)
+
+    def write(self, fh: Fh, offset: int, data: bytes | memoryview, *, is_page: bool) -> int:
+        context = self._context
+        handle = context.handles.file(fh)
+        if not handle.can_write:
+            raise BadHandle("not open for writing")
+        self._check_fresh(handle)
+        size = len(data)
+        if not size:
+            return 0
+        if offset + size > context.properties.object_bytes_max:
+            raise FileTooLarge("larger than the largest object")
+        with context.cache.reserve(size, context.options.room_deadline_s), context.locks.of(handle.ino):
+            inode = self._begin_change(handle.ino)
+            if handle.appends and not is_page:
+                offset = inode.size
+            if offset > inode.size:
+                context.cache.resize(handle.ino, inode.size, offset)
+            context.cache.write(handle.ino, offset, data)
+            self._stage_change(handle.ino, max(inode.size, offset + size))
+        return size
+
+    def truncate(self, ino: Ino, size: int) -> None:
+        context = self._context
+        context.require_writable()
+        if size < 0:
+            raise InvalidArgument("negative size")
+        if size > context.properties.object_bytes_max:
+            raise FileTooLarge("larger than the largest object")
+        with context.locks.of(ino):
+            inode = self._begin_change(ino)
+            if size < inode.size:
+                # The smaller size is committed before the bytes go: no later run may take zeros for content.
+                with self._index.transaction():
+                    self._stage_change(ino, size)
+                    self._index.inodes.flush(ino)
+            context.cache.resize(ino, inode.size, size)
+            self._stage_change(ino, size)
+            self.persist(ino)
+        context.writeback.notify()
+
+    def _begin_change(self, ino: Ino) -> Inode:
+        """Commit that the content is owed, if it was not: before the first byte of the cached version changes."""
+        context = self._context
+        inode = self._index.inodes.get(ino)
+        if inode.content_owed:
+            return inode
+        with self._index.transaction():
+            inode = self._index.inodes.get(ino)
+            inode = replace(inode, content_generation=inode.content_generation + 1, due_ns=context.due_ns())
+            self._index.inodes.update(inode)
+        context.writeback.notify()
+        return inode
+
+    def _stage_change(self, ino: Ino, size: int) -> None:
+        context = self._context
+        now_ns = context.clock.now_ns()
+        with self._index.locked():
+            inode = self._index.inodes.get(ino)
+            self._index.inodes.stage(
+                replace(
+                    inode,
+                    size=size,
+                    mtime_ns=now_ns,
+                    ctime_ns=now_ns,
+                    content_generation=inode.content_generation + 1,
+                    due_ns=now_ns + context.writeback.delay_ns,
+                )
+            )
+
+    def persist(self, ino: Ino) -> None:
+        """Commit the extents and what is staged of an inode: from here on it survives kill -9."""
+        with self._context.locks.of(ino):
+            self._context.cache.save(ino)
+            self._index.inodes.flush(ino)
+
+    def flush(self, fh: Fh) -> None:
+        handle = self._context.handles.file(fh)
+        if handle.can_write:
+            self.persist(handle.ino)
+            self._raise_if_parked(handle.ino)
+
+    def fsync(self, ino: Ino) -> None:
+        """Bytes, then index, on disk; with --fsync remote, also in the bucket."""
+        context = self._context
+        context.cache.sync(ino)
+        self.persist(ino)
+        self._index.commit_durably()
+        self._raise_if_parked(ino)
+        if context.options.fsync_remote:
+            context.writeback.wait_uploaded([ino], context.options.upload_deadline_s)
+
+    def fsync_directory(self, ino: Ino) -> None:
+        context = self._context
+        self._index.commit_durably()
+        if context.options.fsync_remote:
+            children = [child for _, child in self._index.dentries.children(ino)]
+            context.writeback.wait_uploaded([ino, *children], context.options.upload_deadline_s)
+
+    def _raise_if_parked(self, ino: Ino) -> None:
+        parked = self._index.parked.find(ino)
+        if parked is not None:
+            raise IOFailure(f"S3 refuses this file: {parked.cause}")
+
+    def release(self, fh: Fh) -> None:
+        context = self._context
+        handle = context.handles.file(fh)
+        if handle.can_write:
+            self.persist(handle.ino)
+        with self._index.transaction():
+            context.handles.close(fh)
+            dropped = context.drop_if_unused(handle.ino)
+            if not dropped and handle.can_write:
+                self._end_hold(handle.ino)
+        if dropped:
+            context.cache.discard(handle.ino)
+        context.writeback.notify()
+
+    def _end_hold(self, ino: Ino) -> None:
+        """An upload that waited for the writer to close need not wait longer than the usual delay now."""
+        inode = self._index.inodes.find(ino)
+        due_ns = self._context.due_ns()
+        if inode is not None and inode.is_owed and due_ns < inode.due_ns < DUE_NEVER:
+            self._index.inodes.set_due(ino, due_ns)
+
+    def read_link(self, inode: Inode) -> str:
+        if not inode.is_symlink:
+            raise InvalidArgument("not a symbolic link")
+        if inode.target is not None:
+            return inode.target
+        body = self._context.cache.read(inode.ino, inode.remote, start=0, end=inode.size) if inode.size else b""
+        target = body.decode("utf-8", "replace")
+        with self._index.transaction():
+            now = self._index.inodes.find(inode.ino)
+            if now is not None and now.remote == inode.remote:
+                self._index.inodes.update(replace(now, target=target))
+        return target

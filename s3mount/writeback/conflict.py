@@ -1,0 +1,167 @@
+"""A write met an object that is not the version it was based on: whose is it, and how do both sides stay?
+
+Ours, from a write whose reply was lost: its version is taken as the base. Gone: the upload begins anew. Somebody
+else's: local bytes go beside it as `name (conflict HOST DATE TIME).ext`; a mere change of metadata is laid over it.
+"""
+
+import logging
+import os
+import socket
+import time
+from dataclasses import replace
+
+from s3mount.errors import Missing, Rejected
+from s3mount.keys import NAME_BYTES_MAX
+from s3mount.metadata import decode
+from s3mount.model import Inode, ObjectInfo, ObjectKey
+from s3mount.writeback.context import WriteBackContext
+
+log = logging.getLogger(__name__)
+
+LOST_BASE = "changed here and by someone else; the object version under the local changes is gone from the bucket"
+
+
+def conflict_name(name: str, host: str, at_ns: int) -> str:
+    """`name` with a mark before its extension, cut so that it stays a legal name."""
+    stamp = time.strftime("%Y-%m-%d %H.%M.%S", time.localtime(at_ns // 10**9))
+    mark = f" (conflict {host} {stamp})"
+    stem, extension = os.path.splitext(name)
+    room = NAME_BYTES_MAX - len((mark + extension).encode())
+    return stem.encode()[:room].decode("utf-8", "ignore") + mark + extension
+
+
+class ConflictResolver:
+    def __init__(self, context: WriteBackContext):
+        self._context = context
+        self._index = context.index
+
+    def resolve(self, inode: Inode, key: ObjectKey) -> None:
+        """Change the index so that the next step succeeds with nothing lost. Raises StoreError from looking."""
+        if inode.remote_key is not None and inode.remote_key != key and not inode.content_owed:
+            self._resolve_source(inode)
+        try:
+            there = self._context.store.head(key)
+        except Missing:
+            self._forget_base(inode, key)
+            return
+        if decode(there.metadata or {}, is_dir_key=False).write_id is not None and self._is_ours(there, inode):
+            self._adopt(inode, key, there)
+        elif inode.content_owed or inode.remote_key != key:
+            self._keep_both(inode, key)
+        else:
+            self._adopt(inode, key, there)
+
+    def _is_ours(self, there: ObjectInfo, inode: Inode) -> bool:
+        write_id = decode(there.metadata or {}, is_dir_key=False).write_id
+        return self._context.is_own_write_id(write_id, inode)
+
+    def _resolve_source(self, inode: Inode) -> None:
+        """A copy's source may be what changed: take the foreign version over, or keep what the cache has of it."""
+        assert inode.remote_key is not None
+        try:
+            there = self._context.store.head(inode.remote_key)
+        except Missing:
+            self._forget_base(inode, inode.remote_key)
+            return
+        if there.etag != inode.remote_etag:
+            self._adopt(inode, inode.remote_key, there)
+
+    def _adopt(self, inode: Inode, key: ObjectKey, there: ObjectInfo) -> None:
+        """Base our state on the version that is there: ours, or a foreign one under a mere metadata change."""
+        is_ours = self._is_ours(there, inode)
+        with self._context.locks.of(inode.ino):
+            with self._index.transaction():
+                now = self._index.inodes.find(inode.ino)
+                if now is None:
+                    self._index.tombstones.put(key, there.etag, self._context.clock.now_ns())
+                    return
+                if now.remote_key not in (None, key):
+                    assert now.remote_key is not None
+                    self._index.tombstones.put(now.remote_key, now.remote_etag, self._context.clock.now_ns())
+                size = now.size if now.content_owed or is_ours else there.size
+                self._index.tombstones.remove([key])
+                self._index.inodes.update(
+                    replace(
+                        now,
+                        size=size,
+                        remote_key=key,
+                        remote_etag=there.etag,
+                        remote_size=there.size,
+                        meta_generation=now.meta_generation + 1,
+                        attempt_key=None,
+                    )
+                )
+            if not is_ours and not inode.content_owed:
+                self._context.cache.discard(inode.ino)
+        if is_ours and inode.is_file and inode.content_owed:
+            # Bytes missing here are now read from our own object, which has them: all was sent.
+            log.info("%r: an earlier upload of ours arrived after all", key)
+
+    def _forget_base(self, inode: Inode, key: ObjectKey) -> None:
+        """The object is gone. Local bytes are uploaded as new; without any, the file is gone as well."""
+        context = self._context
+        with context.locks.of(inode.ino):
+            is_whole = inode.is_symlink or context.cache.present_bytes(inode.ino) >= inode.size
+            with self._index.transaction():
+                now = self._index.inodes.find(inode.ino)
+                if now is None or now.remote_key != key:
+                    self._index.tombstones.remove([key])
+                    return
+                if not is_whole and not now.content_owed:
+                    self._remove(now)
+                    return
+                if not is_whole:
+                    raise Rejected(LOST_BASE)
+                if now.is_file:
+                    context.totals.count_conflict()
+                self._index.inodes.update(
+                    replace(
+                        now,
+                        content_generation=now.content_generation + 1,
+                        remote_key=None,
+                        remote_etag=None,
+                        remote_size=0,
+                        attempt_key=None,
+                    )
+                )
+        log.warning("%r was removed by someone else; the local version is uploaded again", key)
+
+    def _remove(self, inode: Inode) -> None:
+        place = self._index.dentries.place(inode.ino)
+        if place is not None:
+            self._index.dentries.remove(*place, inode)
+        gone = replace(inode, nlink=0, remote_key=None, remote_etag=None, attempt_key=None)
+        self._index.inodes.update(gone)
+        log.warning("%r was removed by someone else before its rename reached the bucket", inode.remote_key)
+
+    def _keep_both(self, inode: Inode, key: ObjectKey) -> None:
+        """The foreign object keeps the name, our version takes one that tells what happened."""
+        context = self._context
+        is_whole = not inode.is_file or context.cache.present_bytes(inode.ino) >= inode.size
+        with self._index.transaction():
+            now = self._index.inodes.find(inode.ino)
+            place = None if now is None else self._index.dentries.place(inode.ino)
+            if now is None or place is None:
+                return
+            parent, name = place
+            is_based_there = now.remote_key == key
+            if is_based_there and not is_whole:
+                raise Rejected(LOST_BASE)
+            new_name = conflict_name(name, socket.gethostname(), context.clock.now_ns())
+            self._index.dentries.remove(parent, name, now)
+            self._index.dentries.add(parent, new_name, now)
+            self._index.tombstones.remove([key])
+            self._index.inodes.update(
+                replace(
+                    now,
+                    meta_generation=now.meta_generation + 1,
+                    attempt_key=None,
+                    due_ns=context.clock.now_ns(),
+                    remote_key=None if is_based_there else now.remote_key,
+                    remote_etag=None if is_based_there else now.remote_etag,
+                    remote_size=0 if is_based_there else now.remote_size,
+                )
+            )
+        context.lister.invalidate(parent)
+        context.totals.count_conflict()
+        log.warning("%r was changed by someone else; the local version is kept as %r", key, new_name)

@@ -1,0 +1,78 @@
+"""What the parts of the write-back loop share."""
+
+import mimetypes
+import threading
+from dataclasses import dataclass, field
+
+from s3mount import foreign_metadata, metadata
+from s3mount.cache.filecache import FileCache
+from s3mount.clock import Clock
+from s3mount.index.index import Index
+from s3mount.locks import InodeLocks
+from s3mount.model import Inode, ObjectKey
+from s3mount.remote.attributes import AttributeReader
+from s3mount.remote.guard import WriteGuard
+from s3mount.remote.lister import Lister
+from s3mount.store.base import ObjectStore
+
+
+@dataclass
+class Totals:
+    """Since the mount began."""
+
+    files: int = 0
+    size: int = 0
+    conflicts: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def count_upload(self, size: int) -> None:
+        with self.lock:
+            self.files += 1
+            self.size += size
+
+    def count_conflict(self) -> None:
+        with self.lock:
+            self.conflicts += 1
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBackContext:
+    store: ObjectStore
+    index: Index
+    cache: FileCache
+    locks: InodeLocks
+    guard: WriteGuard
+    lister: Lister
+    attributes: AttributeReader
+    clock: Clock
+    totals: Totals = field(default_factory=Totals)
+
+    def write_id(self, inode: Inode) -> str:
+        """Marks an object as this index's writing of this state: how a lost reply is told from a foreign write."""
+        return f"{self.index.uuid}.{inode.ino}.{inode.content_generation}.{inode.meta_generation}"
+
+    def is_own_write_id(self, write_id: str | None, inode: Inode) -> bool:
+        """Whether some state of this very inode was written by us."""
+        return write_id is not None and write_id.split(".")[:2] == [self.index.uuid, str(inode.ino)]
+
+    def object_metadata(self, inode: Inode) -> dict[str, str]:
+        ours = metadata.encode(
+            mode=inode.mode, uid=inode.uid, gid=inode.gid, mtime_ns=inode.mtime_ns, atime_ns=inode.atime_ns,
+            write_id=self.write_id(inode),
+        )  # fmt: skip
+        return foreign_metadata.merge(ours, inode.foreign_metadata)
+
+    @staticmethod
+    def content_type(inode: Inode, key: ObjectKey) -> str:
+        if inode.is_dir:
+            return metadata.CONTENT_TYPE_DIR
+        guessed = mimetypes.guess_type(key, strict=False)[0] if inode.is_file else None
+        return guessed or metadata.CONTENT_TYPE_FILE
+
+
+BACK_OFF_S_MAX = 300.0
+
+
+def back_off_s(failures: int) -> float:
+    """How long to wait after the n-th failure in a row (from 1): 1, 2, 4 … 300 seconds."""
+    return min(BACK_OFF_S_MAX, 2.0 ** min(failures - 1, 30))

@@ -1,0 +1,113 @@
+"""Renames in the bucket: who must go first, how a directory hands its move down, and how a circle is broken.
+
+A write to a key waits while the bucket has somebody else's bytes there: an inode renamed away whose copy is still owed,
+or one that is unlinked but open. The same holds for every key below a directory that was renamed away and not yet
+listed. Two that wait for each other (a and b swapped) cannot be resolved in the bucket, which has no swap; one of them
+is then brought into the cache whole and lets go of its object.
+"""
+
+import logging
+from dataclasses import replace
+
+from s3mount import keys
+from s3mount.index.index import Index
+from s3mount.model import Ino, Inode, ObjectKey
+from s3mount.writeback.context import WriteBackContext
+
+log = logging.getLogger(__name__)
+
+CHAIN_MAX = 1000
+
+
+def find_blocker(index: Index, inode: Inode, key: ObjectKey) -> Inode | None:
+    """Who must be moved before `inode` may be written to `key`."""
+    occupant = index.inodes.with_remote_key(key)
+    if occupant is not None and occupant.ino != inode.ino:
+        return occupant
+    for above in keys.ancestor_keys(key):
+        owner = index.inodes.with_remote_key(above)
+        if owner is not None and index.dentries.path_key(owner) != above:
+            return owner
+    return None
+
+
+def is_in_circle(index: Index, inode: Inode, blocker: Inode) -> bool:
+    """Whether `blocker`, or the one it waits for, and so on, waits for `inode`."""
+    waiting: Inode | None = blocker
+    seen: set[Ino] = set()
+    while waiting is not None and waiting.ino not in seen and len(seen) < CHAIN_MAX:
+        if waiting.ino == inode.ino:
+            return True
+        seen.add(waiting.ino)
+        path_key = index.dentries.path_key(waiting)
+        waiting = None if path_key is None else find_blocker(index, waiting, path_key)
+    return False
+
+
+class Mover:
+    def __init__(self, context: WriteBackContext):
+        self._context = context
+        self._index = context.index
+
+    def move_directory(self, inode: Inode) -> None:
+        """Hand the change of key down: every child owes its own move, the old prefix is a tombstone, and the directory
+        is new in the bucket. One transaction, however many children."""
+        self._context.lister.ensure_listed(inode.ino)
+        now_ns = self._context.clock.now_ns()
+        with self._index.transaction():
+            now = self._index.inodes.find(inode.ino)
+            if now is None or now.nlink == 0 or now.remote_key is None:
+                return
+            if now.remote_key == self._index.dentries.path_key(now):
+                return  # moved back meanwhile
+            self._index.inodes.bump_children(now.ino, now_ns)
+            self._index.tombstones.put(now.remote_key, now.remote_etag, now_ns)
+            self._index.inodes.update(replace(now, remote_key=None, remote_etag=None))
+
+    def make_way(self, inode: Inode, blocker: Inode) -> None:
+        """Get `inode` nearer to the key that `blocker` occupies."""
+        if blocker.nlink == 0:
+            self.localize(blocker)
+        elif is_in_circle(self._index, inode, blocker) and not inode.is_dir:
+            self.localize(inode)
+        else:
+            self._index.inodes.set_due(blocker.ino, self._context.clock.now_ns())
+
+    def localize(self, inode: Inode) -> None:
+        """Bring a file whole into the cache, on disk for good, and let go of its object: whoever waits for that key may
+        replace it. Raises StoreError when the bytes cannot be had."""
+        context = self._context
+        remote = inode.remote
+        if remote is None:
+            return
+        if inode.is_symlink and inode.target is None:
+            body = context.cache.read(inode.ino, remote, start=0, end=inode.size) if inode.size else b""
+            target: str | None = body.decode("utf-8", "replace")
+        else:
+            target = inode.target
+            context.cache.load(inode.ino, remote, inode.size)
+        with context.locks.of(inode.ino):
+            now = self._index.inodes.find(inode.ino)
+            if now is None or now.remote != remote:
+                return
+            if now.is_file:
+                if context.cache.present_bytes(inode.ino) < now.size:
+                    return  # evicted or cut meanwhile; the next turn tries again
+                context.cache.mark_all_dirty(inode.ino, now.size)
+                context.cache.sync(inode.ino)
+                context.cache.save(inode.ino)
+            with self._index.transaction():
+                now = self._index.inodes.get(inode.ino)
+                self._index.tombstones.put(remote.key, remote.etag, context.clock.now_ns())
+                self._index.inodes.update(
+                    replace(
+                        now,
+                        target=target,
+                        content_generation=now.content_generation + 1,
+                        remote_key=None,
+                        remote_etag=None,
+                        remote_size=0,
+                    )
+                )
+        self._index.commit_durably()
+        log.info("ino %d: kept in the cache only, its key %r is wanted by another file", inode.ino, remote.key)

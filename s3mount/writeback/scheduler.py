@@ -1,0 +1,251 @@
+"""The reconcile loop: one thread that looks for owed work whose time has come, and workers that take one step each.
+
+The queue is the index itself (the partial index inode_owed), so there is no second list of what is owed. A step that
+failed for now makes its inode due later, twice as late each time; one refused for good parks it.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from cachetools import LRUCache
+
+from s3mount.errors import FsError, Missing, PreconditionFailed, StoreError
+from s3mount.index.schema import DUE_NEVER
+from s3mount.model import Ino, Inode, ObjectKey
+from s3mount.writeback.claims import Claims
+from s3mount.writeback.conflict import ConflictResolver
+from s3mount.writeback.context import WriteBackContext, back_off_s
+from s3mount.writeback.deleter import Deleter
+from s3mount.writeback.moves import Mover, find_blocker
+from s3mount.writeback.multipart import ContentMoved
+from s3mount.writeback.settle import Settlement
+from s3mount.writeback.state import Step, next_step
+from s3mount.writeback.uploader import Uploader
+
+log = logging.getLogger(__name__)
+
+WORKERS = 16
+IDLE_S_MAX = 1.0
+BUSY_POLL_S = 0.02
+OPEN_HOLD_NS = 30 * 10**9  # a file open for writing and changed within this time is left to its writer
+DELETE_PAUSE_S = 0.2
+BLOCKED_NS = 200_000_000
+SETTLED_FAILURES_MAX = 100_000
+
+
+class Scheduler:
+    def __init__(
+        self,
+        context: WriteBackContext,
+        *,
+        uploader: Uploader,
+        mover: Mover,
+        settlement: Settlement,
+        conflicts: ConflictResolver,
+        deleter: Deleter,
+        claims: Claims,
+        is_held: Callable[[Ino], bool],
+        on_progress: Callable[[], None],
+    ):
+        self._context = context
+        self._index = context.index
+        self._uploader = uploader
+        self._mover = mover
+        self._settlement = settlement
+        self._conflicts = conflicts
+        self._deleter = deleter
+        self._claims = claims
+        self._is_held_by_writer = is_held
+        self._on_progress = on_progress
+        self._failures: LRUCache[Ino, int] = LRUCache(SETTLED_FAILURES_MAX)
+        self._wake = threading.Event()
+        self._sleeps_until_s = 0.0
+        self._is_stopping = threading.Event()
+        self._is_deleting = threading.Event()
+        self._pool = ThreadPoolExecutor(WORKERS + 1, thread_name_prefix="writeback")
+        self._thread = threading.Thread(target=self._loop, name="scheduler", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def notify(self, due_in_s: float = 0.0) -> None:
+        """There may be work that is due in so many seconds: wake up, unless the loop looks by then anyway."""
+        if self._sleeps_until_s > self._context.clock.monotonic_s() + due_in_s:
+            self._wake.set()
+
+    def stop(self, deadline_s: float) -> None:
+        """Begin no more steps and wait for those that run, no longer than `deadline_s`."""
+        self._is_stopping.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(deadline_s)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while not self._is_stopping.is_set():
+            try:
+                started = self._start_due()
+                pause_s = self._pause_s(started)
+            except Exception:
+                log.exception("the write-back loop stumbled; it goes on")
+                pause_s = IDLE_S_MAX
+            self._sleeps_until_s = self._context.clock.monotonic_s() + pause_s
+            self._wake.wait(pause_s)
+            self._wake.clear()
+
+    def _start_due(self) -> int:
+        now_ns = self._context.clock.now_ns()
+        started = 0
+        free = WORKERS - self._claims.count()
+        if free > 0:
+            for inode in self._index.inodes.due(now_ns, free, self._claims.has_ino):
+                started += self._start(inode, now_ns)
+        next_delete_ns = self._index.tombstones.next_due_ns()
+        if next_delete_ns is not None and next_delete_ns <= now_ns and not self._is_deleting.is_set():
+            self._is_deleting.set()
+            self._pool.submit(self._delete)
+            started += 1
+        return started
+
+    def _pause_s(self, started: int) -> float:
+        if self._claims.count() >= WORKERS:
+            return IDLE_S_MAX  # the next worker that ends wakes us
+        times = (self._index.inodes.next_due_ns(), self._index.tombstones.next_due_ns())
+        due = [due_ns for due_ns in times if due_ns is not None]
+        if not due:
+            return IDLE_S_MAX
+        pause_s = (min(due) - self._context.clock.now_ns()) / 1e9
+        return min(IDLE_S_MAX, max(pause_s, 0.0 if started else BUSY_POLL_S))
+
+    def _start(self, inode: Inode, now_ns: int) -> bool:
+        if inode.due_ns > now_ns:  # staged after its row was written
+            self._index.inodes.set_due(inode.ino, inode.due_ns)
+            return False
+        if self._is_held(inode, now_ns):
+            return False
+        path_key = self._index.dentries.path_key(inode)
+        wanted = {key for key in (path_key, inode.remote_key) if key is not None}
+        if not self._claims.claim(inode.ino, wanted):
+            self._index.inodes.set_due(inode.ino, now_ns + BLOCKED_NS)
+            return False
+        self._pool.submit(self._work, inode.ino, wanted)
+        return True
+
+    def _is_held(self, inode: Inode, now_ns: int) -> bool:
+        """A file still being written is not uploaded over and over; after a quiet while it is, open or not."""
+        if not inode.is_file or not self._is_held_by_writer(inode.ino):
+            return False
+        until_ns = max(inode.mtime_ns, inode.ctime_ns) + OPEN_HOLD_NS
+        if until_ns <= now_ns:
+            return False
+        self._index.inodes.set_due(inode.ino, until_ns)
+        return True
+
+    # -- the workers ---------------------------------------------------------------------------------------------
+
+    def _delete(self) -> None:
+        is_full = False
+        try:
+            is_full = self._deleter.run()
+        except Exception:
+            log.exception("deleting stumbled; it goes on")
+        finally:
+            self._on_progress()
+            if not is_full:
+                self._is_stopping.wait(DELETE_PAUSE_S)  # what comes due meanwhile goes in one request
+            self._is_deleting.clear()
+            self._wake.set()
+
+    def _work(self, ino: Ino, wanted: set[ObjectKey]) -> None:
+        try:
+            inode = self._index.inodes.find(ino)
+            if inode is not None and not self._is_stopping.is_set():
+                self._take_step(inode, wanted)
+        except Exception:
+            log.exception("write-back of ino %d stumbled; it is tried again", ino)
+            self._postpone(ino)
+        finally:
+            self._claims.release(ino, wanted)
+            self._on_progress()
+            self._wake.set()
+
+    def _take_step(self, inode: Inode, wanted: set[ObjectKey]) -> None:
+        key = self._index.dentries.path_key(inode)
+        step = next_step(inode, key, has_root_key=self._context.store.properties.has_root_key)
+        if step is Step.NOTHING or key is None:
+            return
+        if step is Step.SETTLE:
+            self._settlement.done_without_upload(inode)
+            return
+        if key not in wanted or inode.remote_key not in {None, *wanted}:
+            return  # renamed since it was claimed: the next turn claims the right keys
+        try:
+            self._request(step, inode, key)
+        except ContentMoved:
+            log.debug("%r was changed while it was uploaded", key)
+        except (PreconditionFailed, Missing) as error:
+            self._resolve(inode, key, error)
+        except StoreError as error:
+            self._failed(inode, key, error)
+        except FsError as error:
+            log.warning("upload of %r failed in the cache: %s", key, error)
+            self._postpone(inode.ino)
+        else:
+            self._failures.pop(inode.ino, None)
+
+    def _request(self, step: Step, inode: Inode, key: ObjectKey) -> None:
+        if step is Step.MOVE_DIRECTORY:
+            self._mover.move_directory(inode)
+            return
+        blocker = find_blocker(self._index, inode, key)
+        if blocker is not None:
+            self._index.inodes.set_due(inode.ino, self._context.clock.now_ns() + BLOCKED_NS)
+            self._mover.make_way(inode, blocker)
+            return
+        # Metadata is written whole, so what the object has must be known before it is replaced.
+        self._context.attributes.ensure(inode.ino)
+        inode = self._index.inodes.get(inode.ino)
+        if step is Step.PUT:
+            self._uploader.put(inode, key)
+        elif step is Step.COPY:
+            self._uploader.copy(inode, key)
+        else:
+            self._uploader.put_marker(inode, key)
+
+    # -- failures ------------------------------------------------------------------------------------------------
+
+    def _resolve(self, inode: Inode, key: ObjectKey, error: StoreError) -> None:
+        log.info("%r is not the version that was expected: %s", key, error)
+        try:
+            self._conflicts.resolve(inode, key)
+        except StoreError as failure:
+            self._failed(inode, key, failure)
+            return
+        if inode.ino in self._failures:
+            self._postpone(inode.ino)  # a store that never agrees must not be asked in a tight loop
+        else:
+            self._failures[inode.ino] = 1
+
+    def _failed(self, inode: Inode, key: ObjectKey, error: StoreError) -> None:
+        if error.temporary:
+            wait_s = self._postpone(inode.ino)
+            log.warning("upload of %r failed, again in %.0f s: %s", key, wait_s, error)
+            return
+        with self._index.transaction():
+            now = self._index.inodes.find(inode.ino)
+            if now is None:
+                return
+            self._index.parked.put(inode.ino, str(error), self._context.clock.now_ns())
+            self._index.inodes.update(replace(now, due_ns=DUE_NEVER))
+        log.error("upload of %r is refused and parked, its data is kept: %s", key, error)
+
+    def _postpone(self, ino: Ino) -> float:
+        failures = self._failures[ino] = self._failures.get(ino, 0) + 1
+        wait_s = back_off_s(failures)
+        self._index.inodes.set_due(ino, self._context.clock.now_ns() + int(wait_s * 1e9))
+        return wait_s

@@ -1,0 +1,101 @@
+"""Records, in one transaction each, that a write is about to be tried and what came of it.
+
+Crash table (docs/writeback.md has the whole): died after `begin` → the attempt is on record, so an object of ours at
+that key is recognised by its write id, or deleted if nobody wants it; died after the request, before `uploaded` → the
+same; died after `uploaded` → done.
+"""
+
+from dataclasses import replace
+
+from s3mount.errors import Missing
+from s3mount.model import ETag, Ino, Inode, ObjectKey
+from s3mount.store.base import ABSENT, ANY, Condition, matches
+from s3mount.writeback.context import WriteBackContext
+
+GATHER_NS = 200_000_000  # deletions wait this long, so that many go in one request
+
+
+class Settlement:
+    def __init__(self, context: WriteBackContext):
+        self._context = context
+        self._index = context.index
+
+    def begin(self, ino: Ino, key: ObjectKey) -> Condition | None:
+        """Put the attempt on record; returns what must hold at `key`, or None when the inode has gone."""
+        with self._index.transaction():
+            inode = self._index.inodes.find(ino)
+            if inode is None or inode.nlink == 0:
+                return None
+            if inode.attempt_key not in (None, key):
+                assert inode.attempt_key is not None
+                self._index.tombstones.put(inode.attempt_key, None, self._context.clock.now_ns())
+            if inode.attempt_key != key:
+                self._index.inodes.update(replace(inode, attempt_key=key))
+            if inode.is_dir:
+                return ANY  # a marker has no content that a foreign one could lose
+            tombstone = self._index.tombstones.find(key)
+        if inode.remote_key == key and inode.remote_etag is not None:
+            return matches(inode.remote_etag)
+        if tombstone is None:
+            return ABSENT
+        return matches(tombstone.etag) if tombstone.etag is not None else self._look(key)
+
+    def _look(self, key: ObjectKey) -> Condition:
+        """An earlier write of ours to this key had no known outcome: see what is there."""
+        try:
+            return matches(self._context.store.head(key).etag)
+        except Missing:
+            return ABSENT
+
+    def uploaded(self, snapshot: Inode, key: ObjectKey, etag: ETag) -> None:
+        """The object at `key` has the bytes and the metadata of `snapshot`."""
+        context = self._context
+        with context.locks.of(snapshot.ino):
+            with self._index.transaction():
+                context.guard.note([key])
+                inode = self._index.inodes.find(snapshot.ino)
+                if inode is None:
+                    self._index.tombstones.put(key, etag, context.clock.now_ns())
+                    return
+                self._leave_old_key(inode, key)
+                self._index.tombstones.remove([key])
+                self._index.parked.remove(inode.ino)
+                self._index.inodes.update(
+                    replace(
+                        inode,
+                        remote_key=key,
+                        remote_etag=etag,
+                        remote_size=snapshot.size,
+                        content_uploaded=snapshot.content_generation,
+                        meta_uploaded=snapshot.meta_generation,
+                        attempt_key=None,
+                        metadata_known=True,
+                    )
+                )
+            if inode.content_generation == snapshot.content_generation and inode.is_file:
+                context.cache.mark_clean(inode.ino)
+        context.totals.count_upload(snapshot.size if snapshot.content_owed else 0)
+
+    def _leave_old_key(self, inode: Inode, key: ObjectKey) -> None:
+        """The object this inode came from is nobody's now: to be deleted, and free for whoever waits for its key."""
+        old_key = inode.remote_key
+        if old_key is None or old_key == key:
+            return
+        now_ns = self._context.clock.now_ns()
+        self._index.tombstones.put(old_key, inode.remote_etag, now_ns + GATHER_NS)
+        waiting = self._index.dentries.resolve_key(old_key)
+        if waiting is not None and waiting.is_owed and waiting.due_ns > now_ns:
+            self._index.inodes.set_due(waiting.ino, now_ns)
+
+    def done_without_upload(self, snapshot: Inode) -> None:
+        """Nothing in the bucket stands for this inode, so nothing is owed for it."""
+        with self._index.transaction():
+            inode = self._index.inodes.find(snapshot.ino)
+            if inode is not None:
+                self._index.inodes.update(
+                    replace(
+                        inode,
+                        content_uploaded=snapshot.content_generation,
+                        meta_uploaded=snapshot.meta_generation,
+                    )
+                )

@@ -1,0 +1,106 @@
+"""Takes one step for one inode: PUT, COPY or a directory's marker. Called by the workers, one per inode at a time."""
+
+import threading
+
+from s3mount.model import ETag, Inode, ObjectKey
+from s3mount.store.base import ANY, Condition
+from s3mount.writeback.context import WriteBackContext
+from s3mount.writeback.multipart import PART_BYTES, ContentMoved, MultipartUpload, plan_copy, plan_parts
+from s3mount.writeback.settle import Settlement
+
+SMALL_BODIES_MAX = 8  # bodies of up to PART_BYTES held in memory at a time, over all workers
+
+
+class Uploader:
+    def __init__(self, context: WriteBackContext, settlement: Settlement, multipart: MultipartUpload):
+        self._context = context
+        self._settlement = settlement
+        self._multipart = multipart
+        self._bodies = threading.BoundedSemaphore(SMALL_BODIES_MAX)
+
+    def put(self, inode: Inode, key: ObjectKey) -> None:
+        """Bring bytes and metadata to `key`. Raises StoreError, FsError, ContentMoved; the state is settled or as it
+        was."""
+        condition = self._settlement.begin(inode.ino, key)
+        if condition is None:
+            return
+        if inode.is_symlink:
+            self._put_symlink(inode, key, condition)
+        elif inode.size > PART_BYTES:
+            self._put_parts(inode, key, condition)
+        else:
+            self._put_whole(inode, key, condition)
+
+    def _put_symlink(self, inode: Inode, key: ObjectKey, condition: Condition) -> None:
+        snapshot = self._context.index.inodes.find(inode.ino)
+        if snapshot is not None and snapshot.target is not None:
+            etag = self._put_object(snapshot, key, snapshot.target.encode("utf-8"), condition)
+            self._settlement.uploaded(snapshot, key, etag)
+
+    def _put_whole(self, inode: Inode, key: ObjectKey, condition: Condition) -> None:
+        context = self._context
+        with self._bodies:
+            context.cache.load(inode.ino, inode.remote, inode.size)
+            with context.locks.of(inode.ino):
+                # Loaded and owed, so never evicted: this read takes the bytes from the disk, under the lock that
+                # writers hold, and they are those of one generation.
+                snapshot = context.index.inodes.find(inode.ino)
+                if snapshot is None or snapshot.nlink == 0:
+                    return
+                if snapshot.size > PART_BYTES:
+                    raise ContentMoved
+                body = context.cache.read(inode.ino, snapshot.remote, start=0, end=snapshot.size)
+            etag = self._put_object(snapshot, key, body, condition)
+        self._settlement.uploaded(snapshot, key, etag)
+
+    def _put_object(self, snapshot: Inode, key: ObjectKey, body: bytes, condition: Condition) -> ETag:
+        context = self._context
+        return context.store.put(
+            key,
+            body,
+            metadata=context.object_metadata(snapshot),
+            content_type=context.content_type(snapshot, key),
+            condition=condition,
+        )
+
+    def _put_parts(self, inode: Inode, key: ObjectKey, condition: Condition) -> None:
+        context = self._context
+        with context.locks.of(inode.ino):
+            snapshot = context.index.inodes.find(inode.ino)
+            if snapshot is None or snapshot.nlink == 0:
+                return
+            if snapshot.size <= PART_BYTES:
+                raise ContentMoved
+            dirty = context.cache.dirty_extents(inode.ino)
+        base_size = 0 if snapshot.remote is None else snapshot.remote_size
+        etag = self._multipart.upload(snapshot, key, condition, plan_parts(snapshot.size, dirty, base_size))
+        self._settlement.uploaded(snapshot, key, etag)
+
+    def copy(self, inode: Inode, key: ObjectKey) -> None:
+        """Give the object this inode's metadata, at `key`, without moving its bytes through here."""
+        context = self._context
+        condition = self._settlement.begin(inode.ino, key)
+        snapshot = context.index.inodes.find(inode.ino)
+        source = None if snapshot is None else snapshot.remote
+        if condition is None or snapshot is None or source is None:
+            return
+        if source.key == key:
+            condition = ANY  # the source condition says the same
+        if source.size > context.store.properties.copy_bytes_max:
+            etag = self._multipart.upload(snapshot, key, condition, plan_copy(source.size))
+        else:
+            etag = context.store.copy(
+                source.key,
+                key,
+                source_etag=source.etag,
+                metadata=context.object_metadata(snapshot),
+                content_type=context.content_type(snapshot, key),
+                condition=condition,
+            )
+        self._settlement.uploaded(snapshot, key, etag)
+
+    def put_marker(self, inode: Inode, key: ObjectKey) -> None:
+        condition = self._settlement.begin(inode.ino, key)
+        snapshot = self._context.index.inodes.find(inode.ino)
+        if condition is not None and snapshot is not None:
+            self._settlement.uploaded(snapshot, key, self._put_object(snapshot, key, b"", condition))

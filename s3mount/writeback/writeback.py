@@ -1,0 +1,239 @@
+"""Write-back as the floors above see it: told of changes, asked to wait until the bucket has them."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from s3mount.errors import IOFailure
+from s3mount.model import Ino, Inode
+from s3mount.writeback import recovery
+from s3mount.writeback.claims import Claims
+from s3mount.writeback.conflict import ConflictResolver
+from s3mount.writeback.context import WriteBackContext
+from s3mount.writeback.deleter import Deleter
+from s3mount.writeback.moves import Mover
+from s3mount.writeback.multipart import MultipartUpload
+from s3mount.writeback.scheduler import Scheduler
+from s3mount.writeback.settle import Settlement
+from s3mount.writeback.uploader import Uploader
+
+log = logging.getLogger(__name__)
+
+PROGRESS_EVERY_S = 0.25
+HURRY_S = 5.0
+LEFT_SHOWN_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What is owed at this moment. `size`: bytes of content not yet in the bucket."""
+
+    files: int
+    size: int
+    deletions: int
+    uploading: int
+    parked: int
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.files or self.deletions or self.uploading)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A path whose change is not in the bucket, and why."""
+
+    path: str
+    cause: str
+    since_ns: int | None = None
+
+
+class WriteBack:
+    def __init__(self, context: WriteBackContext, *, delay_s: float, is_open_for_write: Callable[[Ino], bool]):
+        self._context = context
+        self._index = context.index
+        self._claims = Claims()
+        self._progress = threading.Condition()
+        self._configured_delay_ns = int(delay_s * 1e9)
+        self._drains = 0
+        self._hurry_until_s = 0.0
+        self._multipart = MultipartUpload(context)
+        settlement = Settlement(context)
+        self._deleter = Deleter(context, self._claims)
+        self._scheduler = Scheduler(
+            context,
+            uploader=Uploader(context, settlement, self._multipart),
+            mover=Mover(context),
+            settlement=settlement,
+            conflicts=ConflictResolver(context),
+            deleter=self._deleter,
+            claims=self._claims,
+            is_held=lambda ino: is_open_for_write(ino) and not self._is_hurried(),
+            on_progress=self._signal_progress,
+        )
+        self._recovery = threading.Thread(
+            target=recovery.in_background, args=(context, self._multipart), name="recovery", daemon=True
+        )
+
+    def start(self) -> None:
+        """Take up what the last run left, and begin. Does not wait for S3."""
+        recovery.at_start(self._context)
+        self._scheduler.start()
+        self._recovery.start()
+
+    def stop(self, deadline_s: float = 30.0) -> None:
+        """Begin nothing new and wait for the requests in flight. What is owed stays owed."""
+        self._scheduler.stop(deadline_s)
+        self._recovery.join(deadline_s)
+        self._multipart.close()
+
+    # -- news from above -----------------------------------------------------------------------------------------
+
+    @property
+    def delay_ns(self) -> int:
+        """How long after a change its upload begins; 0 while somebody drains."""
+        return 0 if self._drains else self._configured_delay_ns
+
+    def notify(self) -> None:
+        """Something was changed just now."""
+        self._scheduler.notify(self.delay_ns / 1e9)
+
+    def hurry(self) -> None:
+        """The cache is full of dirty data: upload without delay, files being written too."""
+        with self._index.transaction():
+            self._index.inodes.expedite(self._context.clock.now_ns())
+        self._hurry_until_s = time.monotonic() + HURRY_S
+        self._scheduler.notify()
+
+    def _is_hurried(self) -> bool:
+        return self._drains > 0 or time.monotonic() < self._hurry_until_s
+
+    # -- waiting -------------------------------------------------------------------------------------------------
+
+    def _signal_progress(self) -> None:
+        with self._progress:
+            self._progress.notify_all()
+
+    def _wait(self, deadline: float) -> None:
+        with self._progress:
+            self._progress.wait(min(PROGRESS_EVERY_S, max(0.0, deadline - time.monotonic())))
+
+    def wait_uploaded(self, inos: Iterable[Ino], deadline_s: float) -> None:
+        """Return when the bucket has these inodes as they are now. Raises IOFailure when S3 refuses one or time is
+        up."""
+        deadline = time.monotonic() + deadline_s
+        wanted = [inode for inode in map(self._index.inodes.find, inos) if inode is not None and inode.is_owed]
+        self._begin_drain(inode.ino for inode in wanted)
+        try:
+            while wanted := [inode for inode in wanted if self._still_owed(inode)]:
+                if time.monotonic() >= deadline:
+                    raise IOFailure("the bucket did not take the file in time")
+                self._wait(deadline)
+        finally:
+            self._end_drain()
+
+    def _still_owed(self, snapshot: Inode) -> bool:
+        now = self._index.inodes.find(snapshot.ino)
+        if now is None or now.nlink == 0:
+            return False
+        parked = self._index.parked.find(snapshot.ino)
+        if parked is not None:
+            raise IOFailure(f"S3 refuses this file: {parked.cause}")
+        return (
+            now.content_uploaded < snapshot.content_generation
+            or now.meta_uploaded < snapshot.meta_generation
+            or now.remote_key is None
+        )
+
+    def _begin_drain(self, inos: Iterable[Ino]) -> None:
+        with self._progress:
+            self._drains += 1
+        now_ns = self._context.clock.now_ns()
+        with self._index.transaction():
+            for ino in inos:
+                self._index.inodes.set_due(ino, now_ns)
+        self._scheduler.notify()
+
+    def _end_drain(self) -> None:
+        with self._progress:
+            self._drains -= 1
+
+    def drain(self, deadline_s: float | None, on_progress: Callable[[Backlog], None]) -> list[Left]:
+        """Upload everything, parked work once more, files open for writing as they are. Returns what is left when all
+        is done that can be, or time is up: [] means that the bucket holds everything."""
+        deadline = time.monotonic() + (deadline_s if deadline_s is not None else 10**9)
+        self._deleter.forget_refusals()
+        with self._index.transaction():
+            self._index.parked.clear()
+            self._index.inodes.expedite(self._context.clock.now_ns())
+            self._index.tombstones.expedite(self._context.clock.now_ns())
+        self._begin_drain(())
+        try:
+            while True:
+                backlog = self.backlog()
+                on_progress(backlog)
+                if backlog.is_empty:
+                    return []
+                if time.monotonic() >= deadline or self._only_refused(backlog):
+                    return self.left()
+                self._wait(deadline)
+        finally:
+            self._end_drain()
+
+    def _only_refused(self, backlog: Backlog) -> bool:
+        return (
+            not backlog.uploading
+            and backlog.files == backlog.parked
+            and backlog.deletions == len(self._deleter.refused())
+        )
+
+    # -- what status shows ---------------------------------------------------------------------------------------
+
+    def backlog(self) -> Backlog:
+        files, size, _ = self._index.inodes.owed_totals()
+        uploading = self._claims.count()
+        return Backlog(
+            files,
+            size,
+            self._index.tombstones.count(),
+            uploading,
+            self._index.parked.count(),
+        )
+
+    def oldest_age_s(self) -> float:
+        """How long ago the change that has waited longest was made; 0 when nothing is owed."""
+        since_ns = self._index.inodes.owed_totals()[2]
+        return 0.0 if since_ns is None else max(0.0, (self._context.clock.now_ns() - since_ns) / 1e9)
+
+    def refused(self) -> list[Left]:
+        """What S3 refuses for good."""
+        refused = [
+            Left(self._path(self._index.inodes.find(parked.ino)), parked.cause, parked.since_ns)
+            for parked in self._index.parked.all()
+        ]
+        return refused + [Left(f"/{key}", f"delete: {cause}", since) for key, cause, since in self._deleter.refused()]
+
+    def left(self) -> list[Left]:
+        """What is not in the bucket, refused work first."""
+        left = self.refused()
+        named = {entry.path for entry in left}
+        for inode in self._index.inodes.owed(LEFT_SHOWN_MAX):
+            path = self._path(inode)
+            if path not in named:
+                left.append(Left(path, "not uploaded yet"))
+        for key in self._index.tombstones.some(LEFT_SHOWN_MAX):
+            if f"/{key}" not in named:
+                left.append(Left(f"/{key}", "not deleted yet"))
+        return left
+
+    def _path(self, inode: Inode | None) -> str:
+        key = None if inode is None else self._index.dentries.path_key(inode)
+        return "(unlinked)" if key is None else f"/{key}"
+
+    @property
+    def totals(self) -> tuple[int, int, int]:
+        """(files uploaded, bytes uploaded, conflicts) since the mount began."""
+        totals = self._context.totals
+        return totals.files, totals.size, totals.conflicts

@@ -1,0 +1,38 @@
+"""The two Linux calls that the os module does not reach: renameat2(2) and utimensat(2) with UTIME_NOW, UTIME_OMIT."""
+
+import ctypes
+import os
+
+AT_FDCWD = -100
+AT_SYMLINK_NOFOLLOW = 0x100
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
+UTIME_NOW = (1 << 30) - 1
+UTIME_OMIT = (1 << 30) - 2
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Timespec(ctypes.Structure):
+    _fields_ = (("tv_sec", ctypes.c_long), ("tv_nsec", ctypes.c_long))
+
+
+def rename(old: str, new: str, flags: int) -> None:
+    if _libc.renameat2(AT_FDCWD, os.fsencode(old), AT_FDCWD, os.fsencode(new), ctypes.c_uint(flags)):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), old, None, new)
+
+
+def utime(path: str, atime: int | str | None, mtime: int | str | None) -> None:
+    """Times in ns, a str for "now", None to leave one. Does not follow a symlink."""
+    times = (Timespec * 2)(_timespec(atime), _timespec(mtime))
+    if _libc.utimensat(AT_FDCWD, os.fsencode(path), times, AT_SYMLINK_NOFOLLOW):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), path)
+
+
+def _timespec(time: int | str | None) -> Timespec:
+    if time is None:
+        return Timespec(0, UTIME_OMIT)
+    if isinstance(time, str):
+        return Timespec(0, UTIME_NOW)
+    return Timespec(*divmod(time, 1_000_000_000))

@@ -1,0 +1,129 @@
+"""The rules of the source: imports point down, one room per library, small files, the words of the glossary."""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "s3mount"
+FILES = sorted(PACKAGE.rglob("*.py"))
+FILE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 70
+
+# Each place, and what it may import of ours; floor 0 is what stands alone in the package.
+FLOOR_0 = {"errors", "model", "keys", "clock", "locks", "metadata", "foreign_metadata", "config", "__init__"}
+ALLOWED = {
+    "store": {"store"},
+    "index": {"index"},
+    "cache": {"cache", "store"},
+    "remote": {"remote", "index", "store"},
+    "writeback": {"writeback", "remote", "cache", "index", "store"},
+    "vfs": {"vfs", "writeback", "remote", "cache", "index", "store"},
+    "bindings": {"bindings"},
+    "control": {"control"},
+    "daemon": set(),
+    "demo": {"demo", "control", "cli", "daemon"},
+    "drive": {"vfs", "writeback", "remote", "cache", "index", "store"},
+    "mount": {"drive", "bindings", "control", "vfs", "writeback", "remote", "store"},
+    "cli": {"cli", "control", "daemon", "demo", "mount", "bindings"},
+    "__main__": {"cli"},
+}
+
+# A library, and the only places that may import it.
+ONLY_IN = {
+    "boto3": {"store"},
+    "botocore": {"store"},
+    "awscrt": {"store"},
+    "mfusepy": {"bindings"},
+    "winfspy": {"bindings"},
+    "sqlite3": {"index"},
+    "click": {"cli", "demo"},
+    "rich": {"cli", "demo"},
+}
+
+BANNED_IN_NAMES = {
+    "utils", "util", "helper", "helpers", "manager", "common", "misc",
+    "node", "chunk", "backend", "frontend", "journal", "fd2", "dbname",
+}  # fmt: skip
+
+
+def place_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_modules(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    place = place_of(path)
+    allowed = FLOOR_0 | (ALLOWED[place] if place not in FLOOR_0 else set())
+    for module in imported_modules(ast.parse(path.read_text())):
+        top, _, rest = module.partition(".")
+        if top == "s3mount" and rest:
+            target = rest.split(".")[0]
+            assert target in allowed or target == "__version__", f"{place} must not import s3mount.{rest}"
+        elif top in ONLY_IN:
+            assert place in ONLY_IN[top], f"{top} is known in {ONLY_IN[top]} only"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_are_small(path: Path) -> None:
+    source = path.read_text()
+    assert len(source.splitlines()) <= FILE_LINES_MAX
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            assert node.end_lineno - node.lineno < FUNCTION_LINES_MAX, f"{node.name} is too long"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_says_what_it_is_for(path: Path) -> None:
+    source = path.read_text()
+    assert not source.strip() or ast.get_docstring(ast.parse(source)), "a module begins with its role in a sentence"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_are_the_glossary_s(path: Path) -> None:
+    assert not set(path.with_suffix("").parts[-2:]) & BANNED_IN_NAMES
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
+        if token.type == tokenize.NAME:
+            words = set(re.split(r"_|(?<=[a-z])(?=[A-Z])", token.string.strip("_")))
+            assert not {word.lower() for word in words} & BANNED_IN_NAMES, f"line {token.start[0]}: {token.string}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_left_for_later(path: Path) -> None:
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError", line), f"line {number}: {line.strip()}"
+
+
+def test_every_folder_of_the_package_has_a_floor() -> None:
+    places = {place_of(path) for path in FILES}
+    assert places <= set(ALLOWED) | FLOOR_0
+
+
+def test_every_promise_is_cited_by_a_test() -> None:
+    promises = re.findall(r"^## (P\d+)\b", (ROOT / "docs" / "semantics.md").read_text(), re.MULTILINE)
+    assert promises
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__))
+    for promise in promises:
+        assert re.search(rf"\b{promise}\b", tests), f"docs/semantics.md {promise} is cited by no test"
+
+
+def test_no_trace_of_the_machine_it_was_made_on() -> None:
+    paths = [*FILES, *(ROOT / "docs").rglob("*.md"), *(ROOT / "scripts").iterdir(), ROOT / "README.md"]
+    for path in paths:
+        found = re.search(r"(?:^|[ \"'=(`])/(?:root|home|work)/[a-z]", path.read_text())
+        assert not found, f"{path.name}: {found.group() if found else ''}"

@@ -1,0 +1,69 @@
+import importlib.util
+import os
+import sys
+from types import ModuleType
+
+import pytest
+
+import s3mount.bindings as bindings
+from s3mount.errors import MountPointUnusable
+
+
+class Imports:
+    """Stands in for importlib: answers for mfusepy by the library named at that moment."""
+
+    def __init__(self, usable: set[str | None]) -> None:
+        self.usable = usable
+        self.tried: list[str | None] = []
+
+    def import_module(self, name: str) -> ModuleType:
+        if name != "mfusepy":
+            module = ModuleType(name)
+            module.run_fuse = "the run function"  # type: ignore[attr-defined]
+            return module
+        library = os.environ.get("FUSE_LIBRARY_NAME")
+        self.tried.append(library)
+        if library not in self.usable:
+            raise OSError("Unable to find libfuse")
+        return ModuleType(name)
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    # Set first, so that whatever load_binding leaves behind is undone too.
+    for name in ("FUSE_LIBRARY_PATH", "FUSE_LIBRARY_NAME"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(sys, "platform", "linux")
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("usable", "named", "tried"),
+    [
+        ({"fuse3", "fuse"}, None, ["fuse3"]),
+        ({"fuse"}, None, ["fuse3", "fuse"]),
+        ({"mine"}, "mine", ["mine"]),
+    ],
+)
+def test_libfuse_3_first(
+    clean_environment: pytest.MonkeyPatch, usable: set[str | None], named: str | None, tried: list[str | None]
+) -> None:
+    if named:
+        clean_environment.setenv("FUSE_LIBRARY_NAME", named)
+    imports = Imports(usable)
+    clean_environment.setattr(bindings, "importlib", imports)
+    assert bindings.load_binding() == "the run function"  # type: ignore[comparison-overlap]
+    assert imports.tried == tried
+
+
+def test_nothing_usable_says_what_was_tried_and_what_to_do(clean_environment: pytest.MonkeyPatch) -> None:
+    clean_environment.setattr(bindings, "importlib", Imports(set()))
+    with pytest.raises(MountPointUnusable, match=r"fuse3: Unable to find.*fuse: Unable.*apt install fuse3"):
+        bindings.load_binding()
+    assert "FUSE_LIBRARY_NAME" not in os.environ
+
+
+def test_importing_the_package_loads_no_library() -> None:
+    assert importlib.util.find_spec("s3mount.bindings") is not None
+    assert "mfusepy" not in vars(bindings)

@@ -1,0 +1,167 @@
+"""The control socket from end to end: ControlClient asks a ControlServer over fake handlers."""
+
+import os
+import socket
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from s3mount.control import server as server_module
+from s3mount.control.client import ControlClient
+from s3mount.control.protocol import ControlRefused, ControlUnreachable, DrainProgress, OwedFile
+from s3mount.control.server import ControlServer
+from s3mount.errors import MountError
+from tests.unit.control.fake_mount import FakeHandlers
+
+
+@pytest.fixture
+def handlers() -> FakeHandlers:
+    return FakeHandlers()
+
+
+@pytest.fixture
+def server(tmp_path: Path, handlers: FakeHandlers) -> Iterator[ControlServer]:
+    server = ControlServer(tmp_path / "socket", handlers)
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def client(tmp_path: Path, server: ControlServer) -> ControlClient:
+    return ControlClient(tmp_path / "socket", answer_deadline_s=5)
+
+
+def test_status_comes_through_whole(client: ControlClient, handlers: FakeHandlers) -> None:
+    handlers.extra = {"errors": [{"path": "a/ü\udc80", "cause": "403", "since": 1}], "requests": {"PutObject": 3}}
+    assert client.status() == handlers.status()
+
+
+def test_drain_streams_progress_and_returns_what_is_owed(client: ControlClient, handlers: FakeHandlers) -> None:
+    handlers.drain_steps = [DrainProgress(3, 100, 2), DrainProgress(1, 10, 1, errors=1)]
+    handlers.owed = [OwedFile("a b/ü", "403 Forbidden")]
+    seen: list[DrainProgress] = []
+    assert client.drain(deadline_s=2.5, progress=seen.append) == handlers.owed
+    assert seen == handlers.drain_steps
+    assert handlers.drains == [2.5]
+
+
+def test_drain_without_a_deadline_hands_on_none(client: ControlClient, handlers: FakeHandlers) -> None:
+    assert client.drain(deadline_s=None) == []
+    assert handlers.drains == [None]
+
+
+def test_stop_hands_on_whether_to_drain(client: ControlClient, handlers: FakeHandlers) -> None:
+    client.stop(drain=False)
+    client.stop(drain=True)
+    assert handlers.stops == [False, True]
+
+
+def test_followers_learn_what_is_owed_when_the_process_ends(client: ControlClient, server: ControlServer) -> None:
+    owed = [OwedFile("left", "no network")]
+    with client.follow() as farewell:
+        threading.Timer(0.05, server.close, [owed]).start()
+        assert farewell.wait(5) == owed
+
+
+def test_follow_gives_none_when_the_deadline_passes_first(client: ControlClient) -> None:
+    with client.follow() as farewell:
+        assert farewell.wait(0.05) is None
+
+
+def test_follow_of_a_process_that_dies_is_an_error(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+        with ControlClient(tmp_path / "socket").follow() as farewell:
+            listener.accept()[0].close()
+            with pytest.raises(ControlUnreachable, match=r"ended without an answer|broke off"):
+                farewell.wait(5)
+
+
+def test_an_error_of_a_handler_is_told_in_one_line(client: ControlClient, handlers: FakeHandlers) -> None:
+    handlers.status_error = MountError("the index is broken")
+    with pytest.raises(ControlRefused, match="the index is broken"):
+        client.status()
+    handlers.status_error = FileNotFoundError("cache/17")
+    with pytest.raises(ControlRefused, match=r"status failed: FileNotFoundError"):
+        client.status()
+    handlers.status_error = None
+    assert client.status()["state"] == "mounted"
+
+
+def test_nobody_listening_is_unreachable(tmp_path: Path) -> None:
+    with pytest.raises(ControlUnreachable):
+        ControlClient(tmp_path / "socket").status()
+
+
+def test_a_silent_process_is_unreachable_after_the_deadline(
+    tmp_path: Path, server: ControlServer, handlers: FakeHandlers
+) -> None:
+    handlers.release_status.clear()
+    start = time.monotonic()
+    with pytest.raises(ControlUnreachable, match="silent"):
+        ControlClient(tmp_path / "socket", answer_deadline_s=0.1).status()
+    assert time.monotonic() - start < 3
+    handlers.release_status.set()
+
+
+@pytest.mark.parametrize("line", [b"not json\n", b"[]\n", b'{"op": "format"}\n', b"x" * 5000])
+def test_a_request_that_makes_no_sense_is_refused(tmp_path: Path, server: ControlServer, line: bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as asker:
+        asker.settimeout(5)
+        asker.connect(str(tmp_path / "socket"))
+        asker.sendall(line)
+        assert b"not understood" in asker.recv(4096)
+
+
+def test_connections_are_bounded(tmp_path: Path, handlers: FakeHandlers) -> None:
+    server = ControlServer(tmp_path / "bounded", handlers, connections_max=1)
+    server.start()
+    client = ControlClient(tmp_path / "bounded")
+    with client.follow():
+        while True:
+            try:
+                client.status()
+            except ControlRefused as error:
+                assert "too many" in str(error)  # noqa: PT017 - the first question may come before the follower's
+                break
+    server.close()
+
+
+def test_other_users_are_refused(client: ControlClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "_is_allowed", lambda _connection: False)
+    with pytest.raises(ControlRefused, match="another user"):
+        client.status()
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="the system does not name the peer")
+def test_the_peer_is_judged_by_its_uid(monkeypatch: pytest.MonkeyPatch) -> None:
+    left, right = socket.socketpair()
+    with left, right:
+        assert server_module._is_allowed(left)
+        own_uid = os.getuid()
+        monkeypatch.setattr(os, "getuid", lambda: own_uid + 1)
+        assert server_module._is_allowed(left) == (own_uid == 0)
+
+
+def test_the_socket_is_private_and_gone_after_close(tmp_path: Path, handlers: FakeHandlers) -> None:
+    server = ControlServer(tmp_path / "socket", handlers)
+    server.start()
+    assert stat.S_IMODE((tmp_path / "socket").stat().st_mode) == 0o600
+    server.close()
+    assert not (tmp_path / "socket").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_a_path_too_long_for_a_socket_works(tmp_path: Path, handlers: FakeHandlers) -> None:
+    folder = tmp_path / ("d" * 120)
+    folder.mkdir()
+    server = ControlServer(folder / "socket", handlers)
+    server.start()
+    assert ControlClient(folder / "socket").status()["bucket"] == "fake"
+    server.close()
