@@ -55,10 +55,9 @@ class CrtClient:
         self._in_flight: set[S3Request] = set()
 
         self._refresh_credentials()
-        base = boto.client.generate_presigned_url("put_object", Params={"Bucket": settings.bucket, "Key": "k"})
-        parts = urlsplit(base)
+        parts = urlsplit(boto.base_url)
         self._host = parts.netloc
-        self._base_path = parts.path.removesuffix("k")
+        self._base_path = parts.path
         self._client: S3Client | None = _build_client(boto, settings, is_tls=parts.scheme == "https")
 
     def send(

@@ -3,6 +3,7 @@
 Called once by open_store. The client is used from many threads; it does not retry (store/retry.py does).
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import botocore.credentials
 import botocore.session
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.utils import parse_timestamp
 
@@ -24,9 +26,11 @@ DEFAULT_REGION = "us-east-1"
 
 @dataclass(frozen=True)
 class Boto:
-    """A client and where its parts came from. `credentials` None: none were found, every request will say so."""
+    """A client and where its parts came from. `credentials` None: none were found, every request will say so.
+    `base_url`: what an object's URL begins with, up to the key."""
 
     client: "S3Client"
+    base_url: str
     credentials: botocore.credentials.Credentials | None
     region: str
     ca_bundle: str | None
@@ -57,7 +61,28 @@ def build(settings: StoreSettings, count: Callable[[str], None]) -> Boto:
         count(event_name.rpartition(".")[2])
 
     client.meta.events.register("before-send.s3", count_request)
-    return Boto(client, session.get_credentials(), region, core.get_config_variable("ca_bundle"))
+    base_url = _find_base_url(client, settings.bucket)
+    return Boto(client, base_url, session.get_credentials(), region, core.get_config_variable("ca_bundle"))
+
+
+class _UrlFound(Exception):
+    """Ends a request before it is signed."""
+
+
+def _find_base_url(client: "S3Client", bucket: str) -> str:
+    """Of a request that is not sent. A presigned URL would not do: it names AWS's global host for any region."""
+    urls: list[str] = []
+
+    def note(request: AWSRequest, **_: Any) -> None:
+        urls.append(request.url or "")
+        raise _UrlFound
+
+    event_name = "before-sign.s3.PutObject"
+    client.meta.events.register_first(event_name, note)
+    with contextlib.suppress(_UrlFound):
+        client.put_object(Bucket=bucket, Key="k")
+    client.meta.events.unregister(event_name, note)
+    return urls[0].removesuffix("k")
 
 
 def _parse_time(text: str) -> datetime:

@@ -92,8 +92,7 @@ class MemoryStore:
                 # Code points sort as their UTF-8 bytes do, which is S3's order.
                 self._sorted_keys = sorted(self._objects)
             keys, objects, prefixes = self._sorted_keys, list[ObjectInfo](), list[ObjectKey]()
-            # A token is the first string that the next page may begin with.
-            at = bisect_left(keys, ObjectKey(token or prefix))
+            at = bisect_left(keys, ObjectKey(token or prefix))  # a token is the key the page begins with
             while at < len(keys) and keys[at].startswith(prefix):
                 if len(objects) + len(prefixes) == self.page_size:
                     return ListPage(objects, prefixes, keys[at])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from s3mount.store import retry
 from s3mount.store.s3 import S3Store, open_store
 from s3mount.store.settings import StoreSettings
 from tests.support.s3_server import S3Server
@@ -91,6 +92,11 @@ class Endpoint:
         self._server.shutdown()
         self._thread.join(5)
         self._server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "DELAY_S_FIRST", 0.001)
 
 
 @pytest.fixture

@@ -10,11 +10,6 @@ from s3mount.store import retry
 from s3mount.store.retry import ATTEMPTS_MAX, Attempts
 
 
-@pytest.fixture(autouse=True)
-def _no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "DELAY_S_FIRST", 0.0001)
-
-
 def _run(*outcomes: StoreError, deadline_s: float = 10.0, stopping: threading.Event | None = None) -> int:
     """How many tries it took; each outcome fails one try."""
     left = list(outcomes)

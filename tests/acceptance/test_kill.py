@@ -1,0 +1,83 @@
+"""`kill -9` of the mount process: what was acknowledged is in the bucket after the next mount (P1, P3)."""
+
+import os
+import random
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from tests.support.cli_mount import CliMount
+from tests.support.s3_server import S3Server
+
+SEED = int(os.environ.get("S3MOUNT_KILL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
+
+
+def make_source(folder: Path) -> dict[str, bytes]:
+    print(f"S3MOUNT_KILL_SEED={SEED}")
+    dice = random.Random(SEED)
+    folder.mkdir()
+    content: dict[str, bytes] = {}
+    for number in range(300):
+        name = f"d{number % 7}/file {number}"
+        content[name] = dice.randbytes(dice.choice([0, 10, 5_000, 100_000]))
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content[name])
+    content["large"] = dice.randbytes(20 << 20)
+    (folder / "large").write_bytes(content["large"])
+    return content
+
+
+def read_bucket(server: S3Server, bucket: str, prefix: str) -> dict[str, bytes]:
+    pages = server.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    keys = [found["Key"] for page in pages for found in page.get("Contents", []) if not found["Key"].endswith("/")]
+    return {key.removeprefix(prefix): server.client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+
+
+def test_killed_right_after_cp_returned(seaweed: S3Server, tmp_path: Path) -> None:
+    content = make_source(tmp_path / "source")
+    bucket = seaweed.make_bucket()
+    with CliMount(seaweed, bucket, tmp_path) as mount:
+        mount.mount()
+        subprocess.run(["cp", "-r", tmp_path / "source", mount.mountpoint / "copy"], check=True, timeout=60)
+        owed = mount.status()["dirty_files"]
+        mount.kill()
+        assert owed, "everything was uploaded before the kill, so nothing was tried"
+        assert mount.unmount().returncode == 0  # what a person does about "Transport endpoint is not connected"
+        mount.mount()
+        assert mount.drain().returncode == 0
+        assert read_bucket(seaweed, bucket, "copy/") == content
+        remaining = {path.relative_to(mount.mountpoint / "copy").as_posix() for path in mount.mountpoint.rglob("*")
+                     if path.is_file()}  # fmt: skip
+        assert remaining == set(content)
+
+
+def test_killed_again_and_again_while_uploading(seaweed: S3Server, tmp_path: Path) -> None:
+    """Kills at moments that a seed chooses, some in the middle of requests; nothing is lost, nothing comes back."""
+    dice = random.Random(SEED)
+    content = make_source(tmp_path / "source")
+    bucket = seaweed.make_bucket()
+    with CliMount(seaweed, bucket, tmp_path, "--write-back-delay=0") as mount:
+        mount.mount()
+        subprocess.run(["cp", "-r", tmp_path / "source", mount.mountpoint / "copy"], check=True, timeout=60)
+        for name in [name for name in content if name.startswith("d3/")]:
+            (mount.mountpoint / "copy" / name).unlink()
+            del content[name]
+        os.rename(mount.mountpoint / "copy" / "d1", mount.mountpoint / "copy" / "renamed")
+        content = {name.replace("d1/", "renamed/", 1): body for name, body in content.items()}
+        kills_with_work = 0
+        for _ in range(4):
+            time.sleep(dice.uniform(0, 0.15))
+            kills_with_work += mount.status()["dirty_files"] > 0
+            mount.kill()
+            assert mount.unmount().returncode == 0
+            mount.mount()
+        assert mount.drain().returncode == 0
+        assert kills_with_work, "everything was uploaded before the first kill, so nothing was tried"
+        assert read_bucket(seaweed, bucket, "copy/") == content
+        assert not seaweed.client.list_multipart_uploads(Bucket=bucket).get("Uploads")
+        assert mount.unmount().returncode == 0
+        shutil.rmtree(mount.cache_dir)
+        mount.mount()
+        for name, body in content.items():
+            assert (mount.mountpoint / "copy" / name).read_bytes() == body

@@ -1,0 +1,48 @@
+"""A 5 GiB file goes up as multipart within 400 MB of memory, and comes back the same."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli_mount import CliMount
+from tests.support.s3_server import S3Server
+
+MIB = 1 << 20
+SIZE_MIB = int(os.environ.get("S3MOUNT_LARGE_MIB", "5120"))
+RSS_KIB_MAX = 400 * 1000 * 1000 // 1024
+
+
+def mib(number: int) -> bytes:
+    """The number-th MiB of the file: no two are alike."""
+    return number.to_bytes(8, "big") * (MIB // 8)
+
+
+def peak_rss_kib(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
+@pytest.mark.timeout(400)
+def test_a_file_of_5_gib(seaweed: S3Server, tmp_path: Path) -> None:
+    bucket = seaweed.make_bucket()
+    with CliMount(seaweed, bucket, tmp_path, f"--cache-size={SIZE_MIB + 512}MiB") as mount:
+        mount.mount()
+        target = mount.mountpoint / "large"
+        with target.open("wb", buffering=0) as file:
+            for number in range(SIZE_MIB):
+                file.write(mib(number))
+        assert mount.drain(timeout_s=300).returncode == 0
+        status = mount.status()
+        parts = status["requests"]["UploadPart"]
+        assert parts >= SIZE_MIB // 8
+        assert status["requests"]["CompleteMultipartUpload"] == 1
+        assert peak_rss_kib(mount.pid) < RSS_KIB_MAX
+        head = seaweed.client.head_object(Bucket=bucket, Key="large")
+        assert head["ContentLength"] == SIZE_MIB * MIB
+        for number in (0, 1, 7, 8, SIZE_MIB // 2, SIZE_MIB - 1):
+            spot = f"bytes={number * MIB}-{(number + 1) * MIB - 1}"
+            assert seaweed.client.get_object(Bucket=bucket, Key="large", Range=spot)["Body"].read() == mib(number)
+        target.unlink()
+        assert mount.drain().returncode == 0
+    seaweed.client.delete_bucket(Bucket=bucket)

@@ -1,0 +1,46 @@
+"""Where requests go: scheme, host and path by bucket, region and endpoint, as botocore decides."""
+
+import pytest
+
+from s3mount.store import s3_client
+from s3mount.store.settings import StoreSettings
+from tests.unit.store.conftest import Endpoint
+
+
+@pytest.mark.parametrize(
+    ("settings", "base_url"),
+    [
+        (StoreSettings("photos"), "https://photos.s3.amazonaws.com/"),
+        (StoreSettings("photos", region="eu-west-1"), "https://photos.s3.eu-west-1.amazonaws.com/"),
+        (StoreSettings("my.photos", region="eu-west-1"), "https://s3.eu-west-1.amazonaws.com/my.photos/"),
+        (
+            StoreSettings("photos", region="eu-west-1", addressing_style="path"),
+            "https://s3.eu-west-1.amazonaws.com/photos/",
+        ),
+        (StoreSettings("photos", endpoint_url="http://127.0.0.1:9000"), "http://127.0.0.1:9000/photos/"),
+        (
+            StoreSettings("photos", endpoint_url="https://s3.example.com", addressing_style="virtual"),
+            "https://photos.s3.example.com/",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_base_url(endpoint: Endpoint, settings: StoreSettings, base_url: str) -> None:
+    sent: list[str] = []
+    boto = s3_client.build(settings, sent.append)
+    try:
+        assert boto.base_url == base_url
+        assert boto.region == (settings.region or "us-east-1")
+    finally:
+        boto.client.close()
+    assert sent == []
+
+
+def test_without_credentials_the_client_is_made_all_the_same(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    boto = s3_client.build(StoreSettings("photos"), lambda _: None)
+    boto.client.close()
+    assert boto.credentials is None
+    assert boto.base_url == "https://photos.s3.amazonaws.com/"
