@@ -69,8 +69,8 @@ class Drive:
     """A running drive. `filesystem` is what a binding serves, `writeback` what drain and status ask."""
 
     def __init__(self, store: ObjectStore, state_dir: Path, options: DriveOptions, *, stamps: Clock | None = None):
-        """Ready at once, whatever is owed. The store stays the caller's to close. `stamps` is the clock that file times are taken from. Raises MountError
-        when the state folder cannot be used."""
+        """Ready at once, whatever is owed. The store stays the caller's to close. `stamps` is the clock that file
+        times are taken from. Raises MountError when the state folder cannot be used."""
         clock = SystemClock()
         self.store = store
         self._lock = StateLock(state_dir)
@@ -95,11 +95,9 @@ class Drive:
             is_evictable=self._is_evictable,
             on_pressure=lambda: self.writeback.hurry(),
         )
-        on_change = ForeignChanges(self.index, self.cache, handles)
-        self._attributes = AttributeReader(store, self.index, defaults, clock, on_change=on_change)
-        self.lister = Lister(
-            store, self.index, guard, defaults, clock, ttl_s=options.metadata_ttl_s, on_change=on_change
-        )
+        observer = ForeignChanges(self.index, self.cache, handles, locks, defaults, clock)
+        self._attributes = AttributeReader(store, self.index, observer=observer)
+        self.lister = Lister(store, self.index, guard, defaults, clock, ttl_s=options.metadata_ttl_s, observer=observer)
         self.writeback = WriteBack(
             WriteBackContext(store, self.index, self.cache, locks, guard, self.lister, self._attributes, clock),
             delay_s=options.write_back_delay_s,

@@ -86,10 +86,12 @@ class MountHandlers:
         self._is_detached.set()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
+        writeback = self._drive.writeback
         try:
-            left = self._drive.writeback.drain(None, self._go_on)
+            # A drain forgets why changes were parked; who ends at once is to be told.
+            left = writeback.left() if self._ends_at_once.is_set() else writeback.drain(None, self._go_on)
         except _Interrupted:
-            left = self._drive.writeback.left()
+            left = writeback.left()
         return [_owed(entry) for entry in left]
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -139,7 +141,7 @@ def _serve_drive(config: MountConfig, drive: Drive, run_binding: RunBinding, on_
             on_ready=on_ready,
         )
         log.info("%s is detached; the process goes on until the bucket has everything", config.mountpoint)
-        announcement.owed = handlers.drain_detached()
+        announcement.conclude(handlers.drain_detached())
         # Closed while still announced: whoever follows the end may mount again at once.
         drive.close()
     if announcement.owed:

@@ -43,6 +43,7 @@ FILL_DIR_PLUS = 2
 CAP_HANDLE_KILLPRIV = 1 << 12
 # What fuse_main returns when its loop was ended by a signal.
 LOOP_ENDED = (7, 8)
+MOUNT_REFUSED_HINT = "check -o and /dev/fuse, and start a container with --device /dev/fuse --cap-add SYS_ADMIN"
 
 _ENCODING = ("utf-8", "surrogateescape")
 _addressof = ctypes.addressof
@@ -228,7 +229,7 @@ def run_fuse(
     except RuntimeError as error:
         if not is_mounted.is_set():
             reason = capture.text() or f"fuse_main returned {error}"
-            raise MountPointUnusable(f"cannot mount on {mountpoint}: {reason}") from error
+            raise MountPointUnusable(f"cannot mount on {mountpoint}: {reason}; {MOUNT_REFUSED_HINT}") from error
         level = logging.INFO if error.args[0] in LOOP_ENDED else logging.ERROR
         log.log(level, "serving %s ended with fuse_main's code %s", mountpoint, error)
 

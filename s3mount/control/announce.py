@@ -22,8 +22,7 @@ _UNKNOWN_START: Final = ""
 class Announcement:
     """While entered, the mount is in the registry and answers on its control socket.
 
-    Set `owed` before leaving when something is not in the bucket: followers (`s3mount unmount`) are told. Raises
-    MountError when the registry folder or the socket cannot be made.
+    Call `conclude` before closing the drive. Raises MountError when the registry folder or the socket cannot be made.
     """
 
     def __init__(self, config: MountConfig, handlers: ControlHandlers, registry: Registry | None = None) -> None:
@@ -51,6 +50,12 @@ class Announcement:
         except OSError as error:
             raise MountError(f"cannot make the control socket: {error}; check the user's state directory") from error
         return self
+
+    def conclude(self, owed: Sequence[OwedFile]) -> None:
+        """The mount has drained as far as it will: whoever asks from now on, and whoever follows the end, is told of
+        `owed`, and the handlers' drive is left alone."""
+        self.owed = owed
+        self._server.conclude(owed)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

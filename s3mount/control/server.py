@@ -13,7 +13,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -52,6 +52,18 @@ class _Listening:
     accepter: threading.Thread
 
 
+@dataclass(frozen=True, slots=True)
+class _Conclusion:
+    """What is answered once the handlers may not be called any more."""
+
+    status: Mapping[str, object]
+    owed: Sequence[OwedFile]
+
+
+class _Concluded(Exception):
+    """The drain that was asked for is over, because the whole mount is."""
+
+
 class ControlServer:
     """Listens on `socket_path` (mode 0600; its folder must exist and be 0700) from start() to close()."""
 
@@ -61,6 +73,9 @@ class ControlServer:
         self._free_connections = threading.BoundedSemaphore(connections_max)
         self._ended = threading.Event()
         self._owed: Sequence[OwedFile] = ()
+        self._conclusion: _Conclusion | None = None
+        self._calls = 0
+        self._calls_changed = threading.Condition()
         self._threads: set[threading.Thread] = set()
         self._threads_lock = threading.Lock()
         self._listening: _Listening | None = None
@@ -83,6 +98,27 @@ class ControlServer:
         )
         self._listening = _Listening(listener, wake_read, wake_write, accepter)
         accepter.start()
+
+    def conclude(self, owed: Sequence[OwedFile]) -> None:
+        """Say so before what the handlers use is closed: from here on `status` is answered as it is now and `drain`
+        with `owed`, and no handler but `stop` is called. Waits up to CLOSE_DEADLINE_S for the calls in flight."""
+        conclusion = _Conclusion(dict(self._handlers.status()), list(owed))
+        with self._calls_changed:
+            self._conclusion = conclusion
+            self._calls_changed.wait_for(lambda: self._calls == 0, CLOSE_DEADLINE_S)
+
+    @contextlib.contextmanager
+    def _call(self) -> Iterator[_Conclusion | None]:
+        """Around each use of the handlers that reaches the drive; yields what to answer instead, once concluded."""
+        with self._calls_changed:
+            conclusion = self._conclusion
+            self._calls += conclusion is None
+        try:
+            yield conclusion
+        finally:
+            with self._calls_changed:
+                self._calls -= conclusion is None
+                self._calls_changed.notify_all()
 
     def close(self, owed: Sequence[OwedFile] = ()) -> None:
         """Say goodbye to every follower with what is still owed, and stop listening. Returns within about
@@ -161,23 +197,35 @@ class ControlServer:
             _send(connection, {"result": result})
 
     def _run(self, operation: Operation, request: Mapping[str, object], connection: socket.socket) -> object:
-        def progress(now: DrainProgress) -> None:
-            _send(connection, {"progress": asdict(now)})
-
         match operation:
             case Operation.STATUS:
-                return dict(self._handlers.status())
+                return self._status()
             case Operation.STOP:
                 self._handlers.stop(bool(request.get("drain", True)))
                 return None
             case Operation.DRAIN:
-                deadline_s = request.get("deadline_s")
-                limit = float(deadline_s) if isinstance(deadline_s, int | float) else None
-                return encode_owed(self._handlers.drain(limit, progress))
+                return encode_owed(list(self._drain(request.get("deadline_s"), connection)))
             case Operation.FOLLOW:
                 while not self._ended.wait(PROGRESS_INTERVAL_S):
-                    progress(_progress_of(self._handlers.status()))
+                    _send(connection, {"progress": asdict(_progress_of(self._status()))})
                 return encode_owed(list(self._owed))
+
+    def _status(self) -> Mapping[str, object]:
+        with self._call() as conclusion:
+            return dict(self._handlers.status()) if conclusion is None else conclusion.status
+
+    def _drain(self, deadline_s: object, connection: socket.socket) -> Sequence[OwedFile]:
+        def progress(now: DrainProgress) -> None:
+            if self._conclusion is not None:
+                raise _Concluded
+            _send(connection, {"progress": asdict(now)})
+
+        limit = float(deadline_s) if isinstance(deadline_s, int | float) else None
+        with contextlib.suppress(_Concluded), self._call() as conclusion:
+            if conclusion is None:
+                return self._handlers.drain(limit, progress)
+        with self._call() as conclusion:
+            return () if conclusion is None else conclusion.owed
 
 
 def _progress_of(status: Mapping[str, object]) -> DrainProgress:

@@ -7,18 +7,16 @@ import logging
 import stat
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from s3mount import foreign_metadata, metadata
-from s3mount.clock import Clock
 from s3mount.errors import Missing, StoreError
 from s3mount.index.index import Index
 from s3mount.model import Ino, Inode, ObjectInfo
-from s3mount.remote.defaults import Defaults
 from s3mount.remote.flights import Flights
-from s3mount.remote.merge import MergeResult, changed_inode
+from s3mount.remote.merge import ForeignObserver
 from s3mount.store.base import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -33,16 +31,12 @@ class AttributeReader:
         self,
         store: ObjectStore,
         index: Index,
-        defaults: Defaults,
-        clock: Clock,
         *,
-        on_change: Callable[[MergeResult], None],
+        observer: ForeignObserver,
     ):
         self._store = store
         self._index = index
-        self._defaults = defaults
-        self._clock = clock
-        self._on_change = on_change
+        self._observer = observer
         self._flights = Flights()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="attributes")
         self._lock = threading.Lock()
@@ -92,20 +86,15 @@ class AttributeReader:
             if not inode.is_dir:
                 raise
             info = None
-        result = MergeResult()
+        if info is not None and not inode.is_dir and info.etag != inode.remote_etag:
+            self._observer.replaced(ino, info)
+            inode = replace(inode, remote_etag=info.etag, remote_size=info.size)
         with self._index.transaction():
             now = self._index.inodes.find(ino)
             if now is None or now.metadata_known or now.remote != inode.remote or now.remote_key != inode.remote_key:
                 return  # our own write overtook the answer; ensure() looks again
-            if info is None:
-                self._index.inodes.update(replace(now, metadata_known=True))
-                return
-            if not now.is_dir and now.remote_etag != info.etag:
-                now = changed_inode(now, info, self._defaults, self._clock.now_ns())
-                result.changed.append(ino)
-            self._index.inodes.update(with_metadata(now, info))
-        if result.changed:
-            self._on_change(result)
+            known = replace(now, metadata_known=True) if info is None else with_metadata(now, info)
+            self._index.inodes.update(known)
 
     def close(self) -> None:
         with self._lock:

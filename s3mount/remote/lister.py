@@ -4,7 +4,6 @@ Called by vfs before it looks into a directory, and by writeback before it moves
 """
 
 import logging
-from collections.abc import Callable
 
 from cachetools import LRUCache
 
@@ -15,7 +14,7 @@ from s3mount.model import Ino
 from s3mount.remote.defaults import Defaults
 from s3mount.remote.flights import Flights
 from s3mount.remote.guard import WriteGuard
-from s3mount.remote.merge import DirectoryMerge, MergeResult
+from s3mount.remote.merge import DirectoryMerge, ForeignObserver
 from s3mount.store.base import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -34,7 +33,7 @@ class Lister:
         clock: Clock,
         *,
         ttl_s: float,
-        on_change: Callable[[MergeResult], None],
+        observer: ForeignObserver,
     ):
         self._store = store
         self._index = index
@@ -42,7 +41,7 @@ class Lister:
         self._defaults = defaults
         self._clock = clock
         self._ttl_s = ttl_s
-        self._on_change = on_change
+        self._observer = observer
         self._flights = Flights()
         self._fresh_until_s: LRUCache[Ino, float] = LRUCache(FRESH_DIRECTORIES_MAX)
 
@@ -82,15 +81,15 @@ class Lister:
                 while True:
                     page = self._store.list_page(directory.remote_key, token=token)
                     merge.page(page)
+                    merge.result.tell(self._observer)
                     token = page.next_token
                     if token is None:
                         break
             except StoreError as error:
-                self._on_change(merge.result)
                 if not (error.temporary and directory.is_listed):
                     raise
                 log.warning("listing of %r failed, the index answers: %s", directory.remote_key, error)
                 self._fresh_until_s[ino] = self._clock.monotonic_s() + RETRY_AFTER_FAILURE_S
                 return
-            self._on_change(merge.finish())
+            merge.finish().tell(self._observer)
         self.mark_fresh(ino)

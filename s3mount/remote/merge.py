@@ -11,7 +11,9 @@ A name that the listing lacks is removed when the bucket had it and nothing of i
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from s3mount import keys
 from s3mount.clock import Clock
@@ -24,12 +26,29 @@ from s3mount.store.base import ListPage
 log = logging.getLogger(__name__)
 
 
+class ForeignObserver(Protocol):
+    """Who empties the cache of what someone else changed. Called under no lock."""
+
+    def replaced(self, ino: Ino, info: ObjectInfo) -> None:
+        """The object behind `ino` is now the version `info`: take it over, cached bytes first."""
+
+    def removed(self, inos: Iterable[Ino]) -> None:
+        """These inodes have lost their names: forget them."""
+
+
 @dataclass
 class MergeResult:
-    """Inodes whose cached content is outdated, and those that are gone: the caller empties the cache of both."""
+    """What is to be told to the observer once the merge's transaction is over."""
 
-    changed: list[Ino] = field(default_factory=list)
+    replaced: list[tuple[Ino, ObjectInfo]] = field(default_factory=list)
     removed: list[Ino] = field(default_factory=list)
+
+    def tell(self, observer: ForeignObserver) -> None:
+        for ino, info in self.replaced:
+            observer.replaced(ino, info)
+        observer.removed(self.removed)
+        self.replaced.clear()
+        self.removed.clear()
 
 
 class DirectoryMerge:
@@ -88,6 +107,8 @@ class DirectoryMerge:
         return self._guard.is_noted(key, self._began) or self._index.tombstones.find(key) is not None
 
     def _merge_own_marker(self, directory: Inode, info: ObjectInfo) -> None:
+        if not info.etag:
+            return  # SeaweedFS lists a directory without a marker as an object without an ETag
         if directory.is_owed or directory.remote_etag == info.etag or self._is_ours_to_ignore(info.key):
             return
         self._index.inodes.update(replace(directory, remote_etag=info.etag, metadata_known=False))
@@ -108,16 +129,10 @@ class DirectoryMerge:
             return
         self._seen.add(name)
         if owner is not None:
-            self._take_over_change(owner, info)
+            if is_foreign_change(owner, info):
+                self.result.replaced.append((owner.ino, info))
         elif there is None:
             self._add_file(name, info)
-
-    def _take_over_change(self, inode: Inode, info: ObjectInfo) -> None:
-        if inode.remote_etag == info.etag or inode.is_owed or inode.attempt_key is not None:
-            return
-        log.info("object %r was changed by someone else", info.key)
-        self._index.inodes.update(changed_inode(inode, info, self._defaults, self._clock.now_ns()))
-        self.result.changed.append(inode.ino)
 
     def _add_file(self, name: str, info: ObjectInfo) -> None:
         inode = Inode(
@@ -180,7 +195,17 @@ class DirectoryMerge:
         self.result.removed.append(inode.ino)
 
 
-def changed_inode(inode: Inode, info: ObjectInfo, defaults: Defaults, now_ns: int) -> Inode:
+def is_foreign_change(inode: Inode, info: ObjectInfo) -> bool:
+    """Whether `info`, found at the inode's remote key, is a version that neither we nor anyone owing work has made."""
+    return (
+        inode.remote_key == info.key
+        and inode.remote_etag != info.etag
+        and not inode.is_owed
+        and inode.attempt_key is None
+    )
+
+
+def replaced_inode(inode: Inode, info: ObjectInfo, defaults: Defaults, now_ns: int) -> Inode:
     """`inode` after someone else replaced its object: all that was known of content and metadata is void."""
     return replace(
         inode, mode=defaults.file_mode, uid=defaults.uid, gid=defaults.gid, size=info.size,

@@ -1,24 +1,56 @@
-"""What happens here when a listing shows that someone else changed or removed objects: the lister's callback."""
+"""What happens here when a listing or a HEAD shows that someone else replaced or removed objects.
+
+Called by remote/ (its ForeignObserver), under no lock.
+"""
+
+import logging
+from collections.abc import Iterable
 
 from s3mount.cache.filecache import FileCache
+from s3mount.clock import Clock
 from s3mount.index.index import Index
-from s3mount.remote.merge import MergeResult
+from s3mount.locks import InodeLocks
+from s3mount.model import Ino, ObjectInfo
+from s3mount.remote.defaults import Defaults
+from s3mount.remote.merge import is_foreign_change, replaced_inode
 from s3mount.vfs.handles import Handles
+
+log = logging.getLogger(__name__)
 
 
 class ForeignChanges:
-    """Called by remote/ after the index was brought up to date, under no lock."""
-
-    def __init__(self, index: Index, cache: FileCache, handles: Handles):
+    def __init__(
+        self, index: Index, cache: FileCache, handles: Handles, locks: InodeLocks, defaults: Defaults, clock: Clock
+    ):
         self._index = index
         self._cache = cache
         self._handles = handles
+        self._locks = locks
+        self._defaults = defaults
+        self._clock = clock
 
-    def __call__(self, result: MergeResult) -> None:
-        for ino in result.changed:
+    def replaced(self, ino: Ino, info: ObjectInfo) -> None:
+        """Take the new version over, unless local work is owed by now: then the upload meets it.
+
+        The cached bytes go before the index names the new version. Until it does, they can only be fetched under the
+        old ETag, which S3 refuses; the other way round a crash, or a reader, could take old bytes for new ones. The
+        inode lock keeps a writer from putting bytes there in between.
+        """
+        with self._locks.of(ino):
+            inode = self._index.inodes.find(ino)
+            if inode is None or not is_foreign_change(inode, info):
+                return
+            log.info("object %r was changed by someone else", info.key)
             self._handles.content_changed(ino)
             self._cache.discard(ino)
-        for ino in result.removed:
+            with self._index.transaction():
+                inode = self._index.inodes.find(ino)
+                if inode is not None and is_foreign_change(inode, info):
+                    self._index.inodes.update(replaced_inode(inode, info, self._defaults, self._clock.now_ns()))
+
+    def removed(self, inos: Iterable[Ino]) -> None:
+        """Forget inodes that have lost their names; those still open stay until their last release."""
+        for ino in inos:
             with self._index.transaction():
                 is_open = self._handles.is_open(ino)
                 if not is_open:

@@ -70,6 +70,9 @@ class ConflictResolver:
         """Base our state on the version that is there: ours, or a foreign one under a mere metadata change."""
         is_ours = self._is_ours(there, inode)
         with self._context.locks.of(inode.ino):
+            if not is_ours and not self._owes_content(inode):
+                # Before the index names the other version: no crash may leave old bytes under the new ETag.
+                self._context.cache.discard(inode.ino)
             with self._index.transaction():
                 now = self._index.inodes.find(inode.ino)
                 if now is None:
@@ -91,11 +94,13 @@ class ConflictResolver:
                         attempt_key=None,
                     )
                 )
-            if not is_ours and not inode.content_owed:
-                self._context.cache.discard(inode.ino)
         if is_ours and inode.is_file and inode.content_owed:
             # Bytes missing here are now read from our own object, which has them: all was sent.
             log.info("%r: an earlier upload of ours arrived after all", key)
+
+    def _owes_content(self, inode: Inode) -> bool:
+        now = self._index.inodes.find(inode.ino)
+        return now is not None and now.content_owed
 
     def _forget_base(self, inode: Inode, key: ObjectKey) -> None:
         """The object is gone. Local bytes are uploaded as new; without any, the file is gone as well."""

@@ -68,6 +68,7 @@ class CliMount:
             return
         try:
             if is_mounted(self.mountpoint):
+                self.expected_log.append("ended with [0-9]+ changes not in the bucket")
                 self.unmount("--no-drain")
         finally:
             self.clear()

@@ -111,7 +111,7 @@ def test_mark_clean_wakes_a_writer_that_waits(small: Bench) -> None:
     pressed = threading.Event()
     small.on_pressure = pressed.set
     got: list[object] = []
-    writer = threading.Thread(target=lambda: got.append(small.cache.reserve(10_000, 60)))
+    writer = threading.Thread(target=lambda: got.append(small.cache.reserve(10_000, 60)), daemon=True)
     writer.start()
     assert pressed.wait(5)
     small.upload(1, 10_000)
