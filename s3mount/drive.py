@@ -34,8 +34,10 @@ LOCK_NAME = "lock"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriveOptions:
-    """What may differ from drive to drive. Sizes in bytes, durations in seconds."""
+    """What may differ from drive to drive. Sizes in bytes, durations in seconds. `source`: a word for the store; a
+    state folder serves one for good."""
 
+    source: str = "store"
     defaults: Defaults
     cache_limit_bytes: int
     write_back_delay_s: float = 1.0
@@ -78,6 +80,7 @@ class Drive:
         self._is_closed = False
         try:
             self.index = Index(state_dir / INDEX_NAME, clock)
+            self.index.bind(options.source)
         except BaseException:
             self._lock.release()
             raise

@@ -118,7 +118,7 @@ def serve(config: MountConfig, on_ready: Callable[[], None]) -> int:
     store = open_store(_store_settings(config))
     try:
         store.check_access()
-        drive = Drive(store, config.state_dir, _drive_options(config))
+        drive = Drive(store, config.state_dir, _drive_options(config, store.location))
         try:
             return _serve_drive(config, drive, run_binding, on_ready)
         finally:
@@ -162,8 +162,9 @@ def _store_settings(config: MountConfig) -> StoreSettings:
     )
 
 
-def _drive_options(config: MountConfig) -> DriveOptions:
+def _drive_options(config: MountConfig, source: str) -> DriveOptions:
     return DriveOptions(
+        source=source,
         defaults=Defaults(config.uid, config.gid, config.umask),
         cache_limit_bytes=config.cache_limit_bytes,
         write_back_delay_s=config.write_back_delay_s,

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from s3mount.clock import Clock
+from s3mount.errors import MountError
 from s3mount.index.cache_entries import IndexedCacheEntries
 from s3mount.index.database import Database
 from s3mount.index.dentries import Dentries
@@ -46,6 +47,18 @@ class Index:
     def commit_durably(self) -> None:
         """Return when all that was committed survives power loss."""
         self._database.commit_durably()
+
+    def bind(self, source: str) -> None:
+        """This index belongs to `source` (endpoint, bucket, prefix) from now on. Raises MountError when it belongs to
+        another: what it owes must not go there, nor may that one's absence of objects be taken for deletions."""
+        row = self._database.row("SELECT value FROM fact WHERE name = 'source'")
+        if row is None:
+            self._database.write("INSERT INTO fact VALUES ('source', ?)", source)
+        elif row[0] != source:
+            raise MountError(
+                f"this cache directory belongs to {row[0]}, not to {source}: give another --cache-dir, "
+                "or mount the one it belongs to"
+            )
 
     def ensure_root(self, mode: int, uid: int, gid: int, now_ns: int, *, has_key: bool) -> None:
         """Make the root's row in a new index."""

@@ -76,6 +76,11 @@ class S3Store:
     def properties(self) -> StoreProperties:
         return self._properties
 
+    @property
+    def location(self) -> str:
+        """Where the objects are, as one word: the endpoint that configuration led to, bucket and prefix."""
+        return f"s3://{self._bucket}/{self._prefix} at {self._client.meta.endpoint_url}"
+
     def request_counts(self) -> Mapping[str, int]:
         return self._counter.counts()
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,14 @@ def test_one_process_a_state_folder(tmp_path: Path) -> None:
         make_drive(store, tmp_path)
     drive.close()
     make_drive(store, tmp_path).close()
+
+
+def test_a_state_folder_serves_one_source_for_good(tmp_path: Path) -> None:
+    options = DriveOptions(defaults=Defaults(0, 0, 0o022), cache_limit_bytes=MIB, source="s3://one/ at here")
+    Drive(MemoryStore(), tmp_path, options).close()
+    with pytest.raises(MountError, match=r"belongs to s3://one/ at here, not to s3://one/ at there"):
+        Drive(MemoryStore(), tmp_path, replace(options, source="s3://one/ at there"))
+    Drive(MemoryStore(), tmp_path, options).close()
 
 
 def test_a_file_larger_than_the_cache_is_read(tmp_path: Path) -> None:
