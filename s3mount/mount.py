@@ -145,7 +145,7 @@ def _serve_drive(config: MountConfig, drive: Drive, run_binding: RunBinding, on_
         # Closed while still announced: whoever follows the end may mount again at once.
         drive.close()
     if announcement.owed:
-        log.error("ended with %d changes not in the bucket", len(announcement.owed))
+        log.warning("ended with %d changes not in the bucket", len(announcement.owed))
         return NotDrained.exit_code
     return 0
 

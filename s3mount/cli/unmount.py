@@ -4,6 +4,7 @@ Also clears the mount point of a process that died. The order is what makes exit
 still serves; ask to be told of the end (`follow`); detach; hear what was owed when the process ended.
 """
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from s3mount.control.client import ControlClient
 from s3mount.control.detach import detach
 from s3mount.control.mount_table import Liveness, find_mount, probe, resolve_mountpoint
 from s3mount.control.processes import wait_for_end
-from s3mount.control.protocol import ControlUnreachable, OwedFile
+from s3mount.control.protocol import ControlRefused, ControlUnreachable, OwedFile
 from s3mount.control.registry import MountEntry, Registry
 from s3mount.errors import MountError, MountPointUnusable, NotDrained
 
@@ -76,13 +77,14 @@ def _drain_first(client: ControlClient, mountpoint: Path, timeout_s: float | Non
 def _detach_and_follow(client: ControlClient, entry: MountEntry, drain: bool, deadline: float | None) -> list[OwedFile]:
     """Detach and wait for the end of the process; returns what was owed then."""
     mountpoint = Path(entry.mountpoint)
+    end_deadline_s_min = _END_DEADLINE_S_MIN if entry.is_mounted else 0.0
     try:
         with client.follow() as farewell:
             client.stop(drain=drain)
             if find_mount(mountpoint) is not None:
                 _detach(client, mountpoint)
             with DrainDisplay() as display:
-                owed = farewell.wait(_time_left(drain, deadline), display.update)
+                owed = farewell.wait(_time_left(drain, deadline, end_deadline_s_min), display.update)
     except ControlUnreachable as error:
         if find_mount(mountpoint) is not None:
             raise
@@ -92,6 +94,8 @@ def _detach_and_follow(client: ControlClient, entry: MountEntry, drain: bool, de
         click.echo(text, err=True)
         return []
     if owed is None:
+        with contextlib.suppress(ControlUnreachable, ControlRefused):
+            show_owed(client.drain(deadline_s=0))
         raise NotDrained(
             f"{mountpoint} is unmounted, but not all is in the bucket yet; process {entry.pid} goes on uploading "
             f"(s3mount drain {mountpoint} waits for it)"
@@ -107,10 +111,10 @@ def _detach(client: ControlClient, mountpoint: Path) -> None:
         raise
 
 
-def _time_left(drain: bool, deadline: float | None) -> float | None:
+def _time_left(drain: bool, deadline: float | None, least_s: float) -> float | None:
     if not drain:
         return _NO_DRAIN_DEADLINE_S
-    return None if deadline is None else max(_END_DEADLINE_S_MIN, deadline - time.monotonic())
+    return None if deadline is None else max(least_s, deadline - time.monotonic())
 
 
 @click.command("unmount", short_help="Unmount once everything is in the bucket.")

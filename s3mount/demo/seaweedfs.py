@@ -6,6 +6,7 @@ knows nothing of S3 requests.
 """
 
 import contextlib
+import http.client
 import importlib.metadata
 import json
 import os
@@ -142,6 +143,7 @@ class SeaweedServer:
         executable = find_executable()
         self._data_dir.mkdir(parents=True, exist_ok=True)
         s3_port, s3_grpc_port, *inner_ports = self._ports = self._choose_ports()
+        master_url = f"http://{LOOPBACK}:{inner_ports[INNER_PORT_FLAGS.index('-master.port')]}"
         if self._wanted_port is not None and not are_free([self._wanted_port]):
             raise MountError(f"port {self._wanted_port} is in use: choose another one, or stop what listens there")
         self._port = self._wanted_port or s3_port
@@ -157,7 +159,7 @@ class SeaweedServer:
                 creationflags=_detached_flags(),
             )
         try:
-            self._wait_ready(time.monotonic() + deadline_s)
+            self._wait_ready(master_url, time.monotonic() + deadline_s)
         except BaseException:
             self._kill()
             raise
@@ -218,9 +220,9 @@ class SeaweedServer:
         }
         return [f"{name}={value}" for name, value in flags.items()]
 
-    def _wait_ready(self, deadline: float) -> None:
+    def _wait_ready(self, master_url: str, deadline: float) -> None:
         assert self._process is not None
-        while not _answers(self.endpoint_url):
+        while not (_answers(self.endpoint_url) and _knows_volumes(master_url)):
             if self._process.poll() is not None:
                 raise MountError(f"the SeaweedFS server ended at once, see {self.log_path}: {self._log_tail()}")
             if time.monotonic() > deadline:
@@ -245,12 +247,27 @@ def _detached_flags() -> int:
 
 def _answers(endpoint_url: str) -> bool:
     """Whether S3 is up: it refuses an anonymous request with a 4xx as soon as it can judge one."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(endpoint_url, timeout=PROBE_TIMEOUT_S):
+        with _open_without_proxy(endpoint_url):
             return True
     except urllib.error.HTTPError as error:
         with error:
             return error.code < 500
     except OSError:
         return False
+
+
+def _knows_volumes(master_url: str) -> bool:
+    """Whether the volume server has reported to the master. S3 answers before that, and reads of what the folder
+    holds from an earlier start fail then."""
+    try:
+        with _open_without_proxy(f"{master_url}/dir/status") as reply:
+            return bool(json.load(reply)["Topology"]["Max"] > 0)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _open_without_proxy(url: str) -> http.client.HTTPResponse:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    reply: http.client.HTTPResponse = opener.open(url, timeout=PROBE_TIMEOUT_S)
+    return reply

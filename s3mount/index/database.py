@@ -29,6 +29,7 @@ class Database:
         self._lock = threading.RLock()
         self._depth = 0
         self._rollback_hooks: list[Callable[[], None]] = []
+        self._commit_hooks: list[Callable[[], None]] = []
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
             self._configure()
@@ -60,6 +61,15 @@ class Database:
         """`hook` runs, under the lock, after a transaction was undone: caches over the tables must be emptied."""
         self._rollback_hooks.append(hook)
 
+    def on_commit(self, hook: Callable[[], None]) -> None:
+        """`hook` runs, under the lock, after a transaction was committed."""
+        self._commit_hooks.append(hook)
+
+    @property
+    def in_transaction(self) -> bool:
+        """For a holder of the lock: whether what it does now may yet be undone."""
+        return self._depth > 0
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing; nested ones join the outer. Committed on leaving the outermost, undone on an exception."""
@@ -84,6 +94,8 @@ class Database:
         except sqlite3.Error as error:
             self._undo()
             raise NoSpace(f"the index could not be written: {error}") from error
+        for hook in self._commit_hooks:
+            hook()
 
     def _undo(self) -> None:
         if self._connection.in_transaction:

@@ -75,13 +75,29 @@ class Index:
     def drop(self, inode: Inode, due_ns: int) -> None:
         """Forget an inode without names: what the bucket has (or may have) of it becomes tombstones."""
         etag_of: dict[ObjectKey, str | None] = {}
-        if inode.attempt_key is not None:
+        if inode.attempt_key is not None and not self._is_object_of_another(inode, inode.attempt_key):
             etag_of[inode.attempt_key] = None
-        if inode.remote_key is not None:
+        if inode.remote_key is not None and not self._is_object_of_another(inode, inode.remote_key):
             etag_of[inode.remote_key] = inode.remote_etag
         for key, etag in etag_of.items():
             self.tombstones.put(key, etag, due_ns)  # type: ignore[arg-type]
         self.forget(inode.ino)
+
+    def claim_key_below(self, directory: Inode, key: ObjectKey) -> None:
+        """A directory is about to leave `key`: what was uploaded below it by now is to follow. Of no effect for what is
+        no directory, has a key already, or waited for another directory to leave this one."""
+        if directory.is_dir and directory.remote_key is None and self.inodes.with_remote_key(key) is None:
+            self.inodes.update(replace(directory, remote_key=key))
+
+    def abandon_attempt(self, inode: Inode, due_ns: int) -> None:
+        """A write whose outcome is not known is not tried again at that key: what it may have left is nobody's."""
+        key = inode.attempt_key
+        if key not in (None, inode.remote_key) and not self._is_object_of_another(inode, key):
+            self.tombstones.put(key, None, due_ns)
+
+    def _is_object_of_another(self, inode: Inode, key: ObjectKey) -> bool:
+        owner = self.inodes.with_remote_key(key)
+        return owner is not None and owner.ino != inode.ino and owner.nlink > 0
 
     def forget(self, ino: Ino) -> None:
         """Remove the rows of an inode of which the bucket has nothing, or nothing that is ours to delete."""

@@ -36,7 +36,24 @@ class Inodes:
         self._clock = clock
         self._cache: LRUCache[Ino, Inode] = LRUCache(CACHED_INODES_MAX)
         self._staged: dict[Ino, Inode] = {}
-        database.on_rollback(self._cache.clear)
+        self._staged_before: dict[Ino, Inode | None] = {}
+        database.on_rollback(self._undo)
+        database.on_commit(lambda: self._staged_before.clear())
+
+    def _set_staged(self, ino: Ino, inode: Inode | None) -> None:
+        """Stage or unstage; inside a transaction, so that undoing it brings the staged row back."""
+        if self._database.in_transaction:
+            self._staged_before.setdefault(ino, self._staged.get(ino))
+        if inode is None:
+            self._staged.pop(ino, None)
+        else:
+            self._staged[ino] = inode
+
+    def _undo(self) -> None:
+        self._cache.clear()
+        before, self._staged_before = self._staged_before, {}
+        for ino, inode in before.items():
+            self._set_staged(ino, inode)
 
     def find(self, ino: Ino) -> Inode | None:
         with self._database.locked():
@@ -68,7 +85,7 @@ class Inodes:
             inode = self._with_owed_since(inode)
             values = _values(inode)
             self._database.write(_UPDATE, *values[1:], values[0])
-            self._staged.pop(inode.ino, None)
+            self._set_staged(inode.ino, None)
             self._cache[inode.ino] = inode
 
     def _with_owed_since(self, inode: Inode) -> Inode:
@@ -79,7 +96,7 @@ class Inodes:
     def stage(self, inode: Inode) -> None:
         """Make this the newest row in memory only. The inode must be owed in the table already."""
         with self._database.locked():
-            self._staged[inode.ino] = inode
+            self._set_staged(inode.ino, inode)
 
     def flush(self, ino: Ino) -> None:
         """Write the staged row, if there is one."""
@@ -95,7 +112,7 @@ class Inodes:
     def delete(self, ino: Ino) -> None:
         with self._database.locked():
             self._database.write("DELETE FROM inode WHERE ino = ?", ino)
-            self._staged.pop(ino, None)
+            self._set_staged(ino, None)
             self._cache.pop(ino, None)
 
     def bump_children(self, parent: Ino, due_ns: int) -> None:
@@ -114,11 +131,17 @@ class Inodes:
                 self._cache.pop(ino, None)
                 staged = self._staged.get(ino)
                 if staged is not None:
-                    self._staged[ino] = replace(staged, meta_generation=staged.meta_generation + 1)
+                    self._set_staged(ino, replace(staged, meta_generation=staged.meta_generation + 1))
+
+    def with_attempt_at(self, key: ObjectKey, but: Ino | None = None) -> Inode | None:
+        """An inode, other than `but`, whose write to `key` has no known outcome."""
+        row = self._database.row("SELECT ino FROM inode WHERE attempt_key = ? AND ino IS NOT ?", key, but)
+        return self.find(row[0]) if row else None
 
     def with_remote_key(self, key: ObjectKey) -> Inode | None:
         """The inode whose bytes (or children) the bucket has under `key`, wherever its path is now."""
-        row = self._database.row("SELECT ino FROM inode WHERE remote_key = ?", key)
+        # An orphan whose object was replaced has the key too, but not the object.
+        row = self._database.row("SELECT ino FROM inode WHERE remote_key = ? ORDER BY nlink = 0 LIMIT 1", key)
         return self.find(row[0]) if row else None
 
     def has_remote_below(self, dir_key: ObjectKey, end: str) -> bool:
@@ -143,17 +166,23 @@ class Inodes:
         return None if due_ns is None or due_ns == DUE_NEVER else due_ns
 
     def set_due(self, ino: Ino, due_ns: int) -> None:
+        """When the work owed for an inode may start. What is staged of it stays so, but for this."""
         with self._database.locked():
             inode = self.find(ino)
-            if inode is not None and inode.due_ns != due_ns:
-                self.update(replace(inode, due_ns=due_ns))
+            if inode is None:
+                return
+            self._database.write("UPDATE inode SET due_ns = ? WHERE ino = ?", due_ns, ino)
+            self._cache.pop(ino, None)
+            if ino in self._staged:
+                self._set_staged(ino, replace(inode, due_ns=due_ns))
 
-    def expedite(self, due_ns: int) -> None:
-        """Make all owed work due at `due_ns`, parked and postponed work too."""
+    def expedite(self, due_ns: int, *, with_parked: bool) -> None:
+        """Make all owed work due at `due_ns`, postponed work too."""
         with self._database.locked():
             for ino in self.staged():
                 self.flush(ino)
-            self._database.write(f"UPDATE inode SET due_ns = ? WHERE {OWED} AND due_ns > ?", due_ns, due_ns)
+            sql = f"UPDATE inode SET due_ns = ? WHERE {OWED} AND due_ns > ?"
+            self._database.write(sql if with_parked else f"{sql} AND due_ns < {DUE_NEVER}", due_ns, due_ns)
             self._cache.clear()
 
     def owed_totals(self) -> tuple[int, int, int | None]:

@@ -5,7 +5,7 @@ This page is the reference for the index format. A change of it is a new SCHEMA_
 Times are nanoseconds since the epoch. Keys are relative to the mounted prefix. NULL always means "none", never zero.
 """
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 DDL = """
 -- Facts about the index itself: 'uuid' marks this index's own writes in the bucket (never changes).
@@ -30,6 +30,7 @@ CREATE TABLE fact (
 -- What the bucket has:
 --   remote_key          the key of the object with our bytes, or of a directory's children; differs from the path's
 --                       key while a rename is owed. At most one live inode has a given remote_key.
+--                       What lies below a directory was written below this key, or below its path while NULL
 --                       NULL: the bucket has nothing of it
 --   remote_etag         the base ETag; NULL for a directory without a marker object
 --   remote_size         size of that object: bytes not present in the cache are read from it, below this offset
@@ -69,6 +70,7 @@ CREATE INDEX inode_owed ON inode (due_ns)
     WHERE nlink > 0 AND (content_generation > content_uploaded OR meta_generation > meta_uploaded);
 CREATE INDEX inode_remote ON inode (remote_key) WHERE remote_key IS NOT NULL;
 CREATE INDEX inode_orphan ON inode (ino) WHERE nlink = 0;
+CREATE INDEX inode_attempt ON inode (attempt_key) WHERE attempt_key IS NOT NULL;
 
 -- (parent, name) -> ino. Every inode but the root and orphans has at least one.
 CREATE TABLE dentry (

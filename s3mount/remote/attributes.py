@@ -79,19 +79,26 @@ class AttributeReader:
         inode = self._index.inodes.find(ino)
         if inode is None or inode.metadata_known:
             return
-        assert inode.remote_key is not None
+        info = None
         try:
-            info = self._store.head(inode.remote_key)
+            if inode.remote_key is not None:
+                info = self._store.head(inode.remote_key)
         except Missing:
             if not inode.is_dir:
                 raise
-            info = None
         if info is not None and not inode.is_dir and info.etag != inode.remote_etag:
             self._observer.replaced(ino, info)
             inode = replace(inode, remote_etag=info.etag, remote_size=info.size)
         with self._index.transaction():
             now = self._index.inodes.find(ino)
-            if now is None or now.metadata_known or now.remote != inode.remote or now.remote_key != inode.remote_key:
+            if now is None or now.metadata_known:
+                return
+            if info is not None and now.is_owed and now.remote_key == info.key and now.remote_etag != info.etag:
+                # Local work keeps its base, and its upload meets the version that is there.
+                found = with_metadata(now, info)
+                self._index.inodes.update(replace(found, remote_etag=now.remote_etag, mtime_ns=now.mtime_ns))
+                return
+            if now.remote != inode.remote or now.remote_key != inode.remote_key:
                 return  # our own write overtook the answer; ensure() looks again
             known = replace(now, metadata_known=True) if info is None else with_metadata(now, info)
             self._index.inodes.update(known)

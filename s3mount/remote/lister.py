@@ -4,6 +4,7 @@ Called by vfs before it looks into a directory, and by writeback before it moves
 """
 
 import logging
+import threading
 
 from cachetools import LRUCache
 
@@ -43,22 +44,28 @@ class Lister:
         self._ttl_s = ttl_s
         self._observer = observer
         self._flights = Flights()
+        self._lock = threading.Lock()
         self._fresh_until_s: LRUCache[Ino, float] = LRUCache(FRESH_DIRECTORIES_MAX)
 
     def mark_fresh(self, ino: Ino) -> None:
         """The index knows all of this directory (it was just made here)."""
-        self._fresh_until_s[ino] = self._clock.monotonic_s() + self._ttl_s
+        self._set_fresh(ino, self._ttl_s)
 
     def invalidate(self, ino: Ino) -> None:
-        self._fresh_until_s[ino] = 0.0
+        self._set_fresh(ino, 0.0)
+
+    def _set_fresh(self, ino: Ino, for_s: float) -> None:
+        with self._lock:
+            self._fresh_until_s[ino] = self._clock.monotonic_s() + for_s
 
     def ensure_fresh(self, ino: Ino) -> None:
         """Return when the index is not older than the time to live for this directory's names.
 
         A store that cannot be reached is no error for a directory that was listed before: the index answers.
         Raises StoreError otherwise."""
-        if self._fresh_until_s.get(ino, 0.0) > self._clock.monotonic_s():
-            return
+        with self._lock:
+            if self._fresh_until_s.get(ino, 0.0) > self._clock.monotonic_s():
+                return
         self._flights.run(ino, lambda: self._list(ino))
 
     def ensure_listed(self, ino: Ino) -> None:
@@ -89,7 +96,7 @@ class Lister:
                 if not (error.temporary and directory.is_listed):
                     raise
                 log.warning("listing of %r failed, the index answers: %s", directory.remote_key, error)
-                self._fresh_until_s[ino] = self._clock.monotonic_s() + RETRY_AFTER_FAILURE_S
+                self._set_fresh(ino, RETRY_AFTER_FAILURE_S)
                 return
             merge.finish().tell(self._observer)
         self.mark_fresh(ino)

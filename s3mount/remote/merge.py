@@ -3,11 +3,14 @@
 Rules, in this order, for a key of the listing:
   - noted as our own write since the listing began, or a tombstone: not looked at
   - the remote_key of an inode whose path is elsewhere (renamed, unlinked but open): not looked at
+  - a key that a write of ours is, or was, under way to: not looked at
   - the remote_key of the inode at this name: another ETag is a foreign change, taken over unless local work is owed
     (then the upload meets the foreign object and keeps both)
-  - a name taken by another inode: left alone; the upload will meet the object
+  - a name taken by another inode: left alone, the upload will meet the object; unless that one is of the other kind,
+    file or directory, and goes with this listing
   - otherwise a new inode, with the mount's default attributes until its metadata is asked for
-A name that the listing lacks is removed when the bucket had it and nothing of it, or below it, is owed.
+A name that the listing lacks is removed when the bucket had it and nothing of it, or below it, is owed; so is a file
+whose key has become a prefix as well.
 """
 
 import logging
@@ -65,7 +68,9 @@ class DirectoryMerge:
         self._dir_ino = dir_ino
         self._dir_key = dir_key
         self._began = began
-        self._seen: set[str] = set()
+        self._seen: set[str] = set()  # names; those of prefixes end in "/"
+        self._foreign_prefixes: set[str] = set()  # those of "seen" that are no directory of ours on its way elsewhere
+        self._late: list[ObjectInfo | ObjectKey] = []
         self.result = MergeResult()
 
     def page(self, page: ListPage) -> None:
@@ -73,14 +78,13 @@ class DirectoryMerge:
             directory = self._index.inodes.find(self._dir_ino)
             if directory is None or directory.remote_key != self._dir_key:
                 return  # removed or moved meanwhile; what the page says is about a place that is not ours any more
-            prefixes = {key[len(self._dir_key) : -1] for key in page.prefixes}
+            for key in page.prefixes:
+                self._merge_prefix(key)
             for info in page.objects:
                 if info.key == self._dir_key:
                     self._merge_own_marker(directory, info)
                 else:
-                    self._merge_object(info, shadowed=info.key[len(self._dir_key) :] in prefixes)
-            for key in page.prefixes:
-                self._merge_prefix(key)
+                    self._merge_object(info)
 
     def finish(self) -> MergeResult:
         """After the last page: remove what the bucket has no longer, and call the directory listed."""
@@ -89,12 +93,24 @@ class DirectoryMerge:
             if directory is None or directory.remote_key != self._dir_key:
                 return self.result
             for name, ino in self._index.dentries.children(self._dir_ino):
-                if name not in self._seen:
-                    self._remove_if_gone(self._dir_ino, name, self._index.inodes.get(ino))
+                inode = self._index.inodes.get(ino)
+                is_seen = (f"{name}/" if inode.is_dir else name) in self._seen
+                if not is_seen or (not inode.is_dir and name in self._foreign_prefixes):
+                    self._remove_if_gone(self._dir_ino, name, inode)
+            self._merge_late()
             directory = self._index.inodes.get(self._dir_ino)
             if not directory.is_listed:
                 self._index.inodes.update(replace(directory, is_listed=True))
         return self.result
+
+    def _merge_late(self) -> None:
+        """Names that an inode of the other kind had: it may be gone by now. Directories first, they hide files."""
+        late, self._late = self._late, []
+        for entry in sorted(late, key=lambda entry: isinstance(entry, ObjectInfo)):
+            if isinstance(entry, ObjectInfo):
+                self._merge_object(entry)
+            else:
+                self._merge_prefix(entry)
 
     def _name(self, key: ObjectKey, suffix: str) -> str | None:
         name = key[len(self._dir_key) : len(key) - len(suffix)]
@@ -104,7 +120,11 @@ class DirectoryMerge:
         return None
 
     def _is_ours_to_ignore(self, key: ObjectKey) -> bool:
-        return self._guard.is_noted(key, self._began) or self._index.tombstones.find(key) is not None
+        return (
+            self._guard.is_noted(key, self._began)
+            or self._index.tombstones.find(key) is not None
+            or self._index.inodes.with_attempt_at(key) is not None
+        )
 
     def _merge_own_marker(self, directory: Inode, info: ObjectInfo) -> None:
         if not info.etag:
@@ -113,11 +133,11 @@ class DirectoryMerge:
             return
         self._index.inodes.update(replace(directory, remote_etag=info.etag, metadata_known=False))
 
-    def _merge_object(self, info: ObjectInfo, *, shadowed: bool) -> None:
+    def _merge_object(self, info: ObjectInfo) -> None:
         name = self._name(info.key, "")
         if name is None:
             return
-        if shadowed:
+        if name in self._foreign_prefixes:
             log.warning("object %r is hidden by the directory of the same name", info.key)
             return
         if self._is_ours_to_ignore(info.key):
@@ -133,6 +153,8 @@ class DirectoryMerge:
                 self.result.replaced.append((owner.ino, info))
         elif there is None:
             self._add_file(name, info)
+        elif self._index.inodes.get(there).is_dir:
+            self._late.append(info)
 
     def _add_file(self, name: str, info: ObjectInfo) -> None:
         inode = Inode(
@@ -148,13 +170,16 @@ class DirectoryMerge:
             return
         there = self._index.dentries.lookup(self._dir_ino, name)
         if self._is_ours_to_ignore(key):
-            self._seen.add(name)
+            self._seen.add(f"{name}/")
             return
         owner = self._index.inodes.with_remote_key(key)
         if owner is not None and owner.ino != there:
             return
-        self._seen.add(name)
+        self._seen.add(f"{name}/")
+        self._foreign_prefixes.add(name)
         if there is not None:
+            if not self._index.inodes.get(there).is_dir:
+                self._late.append(key)
             return
         now_ns = self._clock.now_ns()
         inode = Inode(

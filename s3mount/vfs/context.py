@@ -53,7 +53,14 @@ class VfsContext:
         ino = ROOT_INO
         for name in keys.split_path(path):
             ino = self.lookup(self.directory(ino), name)
-        return self.index.inodes.get(ino)
+        return self.live(ino)
+
+    def live(self, ino: Ino) -> Inode:
+        """The newest row. Raises NotFound when the inode went away since it was looked up."""
+        inode = self.index.inodes.find(ino)
+        if inode is None:
+            raise NotFound("removed meanwhile")
+        return inode
 
     def resolve_parent(self, path: str) -> tuple[Ino, str]:
         """(inode of the directory, name) for a path whose last component need not exist."""
@@ -64,10 +71,7 @@ class VfsContext:
 
     def directory(self, ino: Ino) -> Ino:
         """`ino` itself, when it is a directory, brought up to date. Raises NotADirectory, StoreError."""
-        inode = self.index.inodes.find(ino)
-        if inode is None:
-            raise NotFound("removed meanwhile")
-        if not inode.is_dir:
+        if not self.live(ino).is_dir:
             raise NotADirectory("a path component is not a directory")
         self.lister.ensure_fresh(ino)
         return ino
@@ -93,10 +97,7 @@ class VfsContext:
             if place is not None:
                 self.lister.invalidate(place[0])
             raise NotFound("the object is gone") from error
-        found = self.index.inodes.find(inode.ino)
-        if found is None:
-            raise NotFound("removed meanwhile")
-        return found
+        return self.live(inode.ino)
 
     # -- changing it (inside an index transaction, no S3) --------------------------------------------------------
 
@@ -115,8 +116,9 @@ class VfsContext:
         return inode
 
     def child(self, parent: Ino, name: str) -> Inode | None:
-        ino = self.index.dentries.lookup(parent, name)
-        return None if ino is None else self.index.inodes.get(ino)
+        with self.index.locked():
+            ino = self.index.dentries.lookup(parent, name)
+            return None if ino is None else self.index.inodes.get(ino)
 
     def with_meta_owed(self, inode: Inode) -> Inode:
         """`inode` with its metadata owed to the bucket (the root of a whole bucket has no key to keep it under)."""

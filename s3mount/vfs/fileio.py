@@ -99,13 +99,13 @@ class FileIO:
         handle = context.handles.file(fh)
         if not handle.can_write:
             raise BadHandle("not open for writing")
-        self._check_fresh(handle)
         size = len(data)
         if not size:
             return 0
         if offset + size > context.properties.object_bytes_max:
             raise FileTooLarge("larger than the largest object")
         with context.cache.reserve(size, context.options.room_deadline_s), context.locks.of(handle.ino):
+            self._check_fresh(handle)
             inode = self._begin_change(handle.ino)
             if handle.appends and not is_page:
                 offset = inode.size
@@ -137,11 +137,11 @@ class FileIO:
     def _begin_change(self, ino: Ino) -> Inode:
         """Commit that the content is owed, if it was not: before the first byte of the cached version changes."""
         context = self._context
-        inode = self._index.inodes.get(ino)
+        inode = context.live(ino)
         if inode.content_owed:
             return inode
         with self._index.transaction():
-            inode = self._index.inodes.get(ino)
+            inode = context.live(ino)
             inode = replace(inode, content_generation=inode.content_generation + 1, due_ns=context.due_ns())
             self._index.inodes.update(inode)
         context.writeback.notify()
@@ -151,7 +151,7 @@ class FileIO:
         context = self._context
         now_ns = context.clock.now_ns()
         with self._index.locked():
-            inode = self._index.inodes.get(ino)
+            inode = context.live(ino)
             self._index.inodes.stage(
                 replace(
                     inode,

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from s3mount import keys
 from s3mount.errors import BadHandle, IsADirectory
+from s3mount.metadata import TIME_NS_MAX
 from s3mount.model import Attr, Caller, DirEntry, Fh, Inode, VolumeInfo
 from s3mount.vfs.context import VfsContext
 from s3mount.vfs.failures import fs_errors_only
@@ -19,6 +20,10 @@ from s3mount.vfs.namespace import Namespace
 BLOCK_SIZE = 4096
 VOLUME_BYTES = 1 << 50  # a bucket has no size; 1 PiB is what tools that check for room are content with
 FILES_MAX = 1 << 40
+
+
+def _storable(time_ns: int) -> int:
+    return max(-TIME_NS_MAX, min(TIME_NS_MAX, time_ns))
 
 
 class FileSystem:
@@ -56,14 +61,15 @@ class FileSystem:
 
     @fs_errors_only
     def utimens(self, path: str | None, atime_ns: int | None, mtime_ns: int | None, fh: Fh | None = None) -> None:
-        """None leaves the one or the other (UTIME_OMIT)."""
+        """None leaves the one or the other (UTIME_OMIT). A time that 64 bits of nanoseconds cannot hold becomes the
+        nearest that they can, as Linux does with what a file system cannot hold."""
         inode = self._inode(path, fh)
         self._change(
             inode,
             lambda now: replace(
                 now,
-                atime_ns=now.atime_ns if atime_ns is None else atime_ns,
-                mtime_ns=now.mtime_ns if mtime_ns is None else mtime_ns,
+                atime_ns=now.atime_ns if atime_ns is None else _storable(atime_ns),
+                mtime_ns=now.mtime_ns if mtime_ns is None else _storable(mtime_ns),
             ),
         )
 
@@ -71,7 +77,7 @@ class FileSystem:
         context = self._context
         context.require_writable()
         with context.index.transaction():
-            now = context.index.inodes.get(inode.ino)
+            now = context.live(inode.ino)
             changed = replace(change(now), ctime_ns=context.clock.now_ns())
             context.index.inodes.update(context.with_meta_owed(changed))
         context.writeback.notify()

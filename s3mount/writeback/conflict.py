@@ -10,10 +10,11 @@ import socket
 import time
 from dataclasses import replace
 
+from s3mount import foreign_metadata
 from s3mount.errors import Missing, Rejected
 from s3mount.keys import NAME_BYTES_MAX
 from s3mount.metadata import decode
-from s3mount.model import Inode, ObjectInfo, ObjectKey
+from s3mount.model import Ino, Inode, ObjectInfo, ObjectKey
 from s3mount.writeback.context import WriteBackContext
 
 log = logging.getLogger(__name__)
@@ -37,15 +38,20 @@ class ConflictResolver:
 
     def resolve(self, inode: Inode, key: ObjectKey) -> None:
         """Change the index so that the next step succeeds with nothing lost. Raises StoreError from looking."""
-        if inode.remote_key is not None and inode.remote_key != key and not inode.content_owed:
+        if inode.remote_key is not None and inode.remote_key != key:
             self._resolve_source(inode)
         try:
             there = self._context.store.head(key)
         except Missing:
             self._forget_base(inode, key)
             return
-        if decode(there.metadata or {}, is_dir_key=False).write_id is not None and self._is_ours(there, inode):
+        if inode.remote_key == key and inode.remote_etag == there.etag:
+            return  # the base is as it was: what was missing is a multipart upload that somebody aborted
+        if self._is_ours(there, inode):
             self._adopt(inode, key, there)
+        elif self._index.tombstones.find(key) is not None and self._context.is_own_write(there):
+            # The last writing of somebody who has left this key, and whose reply was lost: it may be replaced.
+            self._index.tombstones.put(key, there.etag, self._context.clock.now_ns())
         elif inode.content_owed or inode.remote_key != key:
             self._keep_both(inode, key)
         else:
@@ -56,14 +62,19 @@ class ConflictResolver:
         return self._context.is_own_write_id(write_id, inode)
 
     def _resolve_source(self, inode: Inode) -> None:
-        """A copy's source may be what changed: take the foreign version over, or keep what the cache has of it."""
+        """What a renamed file was based on may be what changed: take the foreign version over, or let it keep the old
+        name and keep what is here."""
         assert inode.remote_key is not None
         try:
             there = self._context.store.head(inode.remote_key)
         except Missing:
             self._forget_base(inode, inode.remote_key)
             return
-        if there.etag != inode.remote_etag:
+        if there.etag == inode.remote_etag:
+            return
+        if inode.content_owed:
+            self._forget_base(inode, inode.remote_key)
+        else:
             self._adopt(inode, inode.remote_key, there)
 
     def _adopt(self, inode: Inode, key: ObjectKey, there: ObjectInfo) -> None:
@@ -83,6 +94,9 @@ class ConflictResolver:
                     self._index.tombstones.put(now.remote_key, now.remote_etag, self._context.clock.now_ns())
                 size = now.size if now.content_owed or is_ours else there.size
                 self._index.tombstones.remove([key])
+                if not is_ours:
+                    now = replace(now, target=None if not now.content_owed else now.target)
+                    now = replace(now, foreign_metadata=foreign_metadata.pick(there.metadata or {}))
                 self._index.inodes.update(
                     replace(
                         now,
@@ -106,11 +120,11 @@ class ConflictResolver:
         """The object is gone. Local bytes are uploaded as new; without any, the file is gone as well."""
         context = self._context
         with context.locks.of(inode.ino):
-            is_whole = inode.is_symlink or context.cache.present_bytes(inode.ino) >= inode.size
+            is_whole = self._keep_whole(inode.ino)
             with self._index.transaction():
                 now = self._index.inodes.find(inode.ino)
                 if now is None or now.remote_key != key:
-                    self._index.tombstones.remove([key])
+                    self._index.tombstones.remove([key])  # its object is gone: it must not be a condition any more
                     return
                 if not is_whole and not now.content_owed:
                     self._remove(now)
@@ -131,6 +145,18 @@ class ConflictResolver:
                 )
         log.warning("%r was removed by someone else; the local version is uploaded again", key)
 
+    def _keep_whole(self, ino: Ino) -> bool:
+        """Whether all of the content is here; then nothing of it is evicted any more. Under the inode lock."""
+        now = self._index.inodes.find(ino)
+        if now is None or not now.is_file:
+            return now is not None and (now.is_dir or now.target is not None)
+        cache = self._context.cache
+        if cache.present_bytes(ino) < now.size:
+            return False
+        if not now.content_owed:
+            cache.mark_all_dirty(ino, now.size)  # the index takes the object away next: from here on it is not evicted
+        return cache.present_bytes(ino) >= now.size
+
     def _remove(self, inode: Inode) -> None:
         place = self._index.dentries.place(inode.ino)
         if place is not None:
@@ -142,31 +168,27 @@ class ConflictResolver:
     def _keep_both(self, inode: Inode, key: ObjectKey) -> None:
         """The foreign object keeps the name, our version takes one that tells what happened."""
         context = self._context
-        is_whole = not inode.is_file or context.cache.present_bytes(inode.ino) >= inode.size
-        with self._index.transaction():
-            now = self._index.inodes.find(inode.ino)
-            place = None if now is None else self._index.dentries.place(inode.ino)
-            if now is None or place is None:
-                return
-            parent, name = place
-            is_based_there = now.remote_key == key
-            if is_based_there and not is_whole:
-                raise Rejected(LOST_BASE)
-            new_name = conflict_name(name, socket.gethostname(), context.clock.now_ns())
-            self._index.dentries.remove(parent, name, now)
-            self._index.dentries.add(parent, new_name, now)
-            self._index.tombstones.remove([key])
-            self._index.inodes.update(
-                replace(
-                    now,
-                    meta_generation=now.meta_generation + 1,
-                    attempt_key=None,
-                    due_ns=context.clock.now_ns(),
-                    remote_key=None if is_based_there else now.remote_key,
-                    remote_etag=None if is_based_there else now.remote_etag,
-                    remote_size=0 if is_based_there else now.remote_size,
+        with context.locks.of(inode.ino):
+            is_whole = inode.remote_key != key or self._keep_whole(inode.ino)
+            with self._index.transaction():
+                now = self._index.inodes.find(inode.ino)
+                place = None if now is None else self._index.dentries.place(inode.ino)
+                if now is None or place is None or self._index.dentries.path_key(now) != key:
+                    return
+                parent, name = place
+                is_based_there = now.remote_key == key
+                if is_based_there and not is_whole:
+                    raise Rejected(LOST_BASE)
+                new_name = conflict_name(name, socket.gethostname(), context.clock.now_ns())
+                self._index.dentries.remove(parent, name, now)
+                self._index.dentries.add(parent, new_name, now)
+                self._index.tombstones.remove([key])
+                now = replace(
+                    now, meta_generation=now.meta_generation + 1, attempt_key=None, due_ns=context.clock.now_ns()
                 )
-            )
+                if is_based_there:
+                    now = replace(now, remote_key=None, remote_etag=None, remote_size=0)
+                self._index.inodes.update(now)
         context.lister.invalidate(parent)
         context.totals.count_conflict()
         log.warning("%r was changed by someone else; the local version is kept as %r", key, new_name)

@@ -9,7 +9,7 @@ from s3mount.cache.filecache import FileCache
 from s3mount.clock import Clock
 from s3mount.index.index import Index
 from s3mount.locks import InodeLocks
-from s3mount.model import Inode, ObjectKey
+from s3mount.model import Inode, ObjectInfo, ObjectKey
 from s3mount.remote.attributes import AttributeReader
 from s3mount.remote.guard import WriteGuard
 from s3mount.remote.lister import Lister
@@ -54,6 +54,11 @@ class WriteBackContext:
     def is_own_write_id(self, write_id: str | None, inode: Inode) -> bool:
         """Whether some state of this very inode was written by us."""
         return write_id is not None and write_id.split(".")[:2] == [self.index.uuid, str(inode.ino)]
+
+    def is_own_write(self, there: ObjectInfo) -> bool:
+        """Whether this index wrote the object, for whichever inode."""
+        write_id = metadata.decode(there.metadata or {}, is_dir_key=False).write_id
+        return write_id is not None and write_id.split(".")[0] == self.index.uuid
 
     def object_metadata(self, inode: Inode) -> dict[str, str]:
         ours = metadata.encode(

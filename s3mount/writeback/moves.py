@@ -10,7 +10,9 @@ import logging
 from dataclasses import replace
 
 from s3mount import keys
+from s3mount.errors import Missing, PreconditionFailed, Rejected
 from s3mount.index.index import Index
+from s3mount.index.schema import DUE_NEVER
 from s3mount.model import Ino, Inode, ObjectKey
 from s3mount.writeback.context import WriteBackContext
 
@@ -28,6 +30,10 @@ def find_blocker(index: Index, inode: Inode, key: ObjectKey) -> Inode | None:
         owner = index.inodes.with_remote_key(above)
         if owner is not None and index.dentries.path_key(owner) != above:
             return owner
+    for ino in index.dentries.ancestors(inode.ino):
+        directory = index.inodes.get(ino)
+        if directory.remote_key is not None and directory.remote_key != index.dentries.path_key(directory):
+            return directory
     return None
 
 
@@ -40,6 +46,8 @@ def is_in_circle(index: Index, inode: Inode, blocker: Inode) -> bool:
             return True
         seen.add(waiting.ino)
         path_key = index.dentries.path_key(waiting)
+        if waiting.is_dir and waiting.remote_key not in (None, path_key):
+            return False  # a directory hands its move down without waiting for anybody
         waiting = None if path_key is None else find_blocker(index, waiting, path_key)
     return False
 
@@ -53,6 +61,7 @@ class Mover:
         """Hand the change of key down: every child owes its own move, the old prefix is a tombstone, and the directory
         is new in the bucket. One transaction, however many children."""
         self._context.lister.ensure_listed(inode.ino)
+        self._context.attributes.ensure(inode.ino)  # its marker is written anew under the new key
         now_ns = self._context.clock.now_ns()
         with self._index.transaction():
             now = self._index.inodes.find(inode.ino)
@@ -60,18 +69,30 @@ class Mover:
                 return
             if now.remote_key == self._index.dentries.path_key(now):
                 return  # moved back meanwhile
+            for name, ino in self._index.dentries.children(now.ino):
+                self._index.claim_key_below(
+                    self._index.inodes.get(ino), keys.child_key(now.remote_key, name, is_dir=True)
+                )
             self._index.inodes.bump_children(now.ino, now_ns)
             self._index.tombstones.put(now.remote_key, now.remote_etag, now_ns)
             self._index.inodes.update(replace(now, remote_key=None, remote_etag=None))
 
-    def make_way(self, inode: Inode, blocker: Inode) -> None:
-        """Get `inode` nearer to the key that `blocker` occupies."""
+    def make_way(self, inode: Inode, blocker: Inode) -> bool:
+        """Get `inode` nearer to the key that `blocker` occupies; True when nothing there is in its way. Raises
+        StoreError, also when S3 refuses what must be done first."""
         if blocker.nlink == 0:
-            self.localize(blocker)
+            try:
+                self.localize(blocker)
+            except (Missing, PreconditionFailed):
+                return True  # its bytes are lost to it, whatever is there now: its handles fail as stale
         elif is_in_circle(self._index, inode, blocker) and not inode.is_dir:
             self.localize(inode)
         else:
+            parked = self._index.parked.find(blocker.ino)
+            if parked is not None and blocker.due_ns == DUE_NEVER:
+                raise Rejected(f"waits for /{blocker.remote_key} to be moved, which S3 refuses: {parked.cause}")
             self._index.inodes.set_due(blocker.ino, self._context.clock.now_ns())
+        return False
 
     def localize(self, inode: Inode) -> None:
         """Bring a file whole into the cache, on disk for good, and let go of its object: whoever waits for that key may

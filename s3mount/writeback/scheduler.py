@@ -6,9 +6,9 @@ failed for now makes its inode due later, twice as late each time; one refused f
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cachetools import LRUCache
 
@@ -33,7 +33,18 @@ BUSY_POLL_S = 0.02
 OPEN_HOLD_NS = 30 * 10**9  # a file open for writing and changed within this time is left to its writer
 DELETE_PAUSE_S = 0.2
 BLOCKED_NS = 200_000_000
-SETTLED_FAILURES_MAX = 100_000
+SETBACKS_MAX = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """Failures in a row, and when the next attempt is due: whoever makes the inode due earlier waits all the same."""
+
+    failures: int = 0
+    until_ns: int = 0
+
+
+NO_SETBACK = Setback()
 
 
 class Scheduler:
@@ -60,7 +71,8 @@ class Scheduler:
         self._claims = claims
         self._is_held_by_writer = is_held
         self._on_progress = on_progress
-        self._failures: LRUCache[Ino, int] = LRUCache(SETTLED_FAILURES_MAX)
+        self._setbacks: LRUCache[Ino, Setback] = LRUCache(SETBACKS_MAX)
+        self._lock = threading.Lock()
         self._wake = threading.Event()
         self._sleeps_until_s = 0.0
         self._is_stopping = threading.Event()
@@ -126,6 +138,10 @@ class Scheduler:
         if inode.due_ns > now_ns:  # staged after its row was written
             self._index.inodes.set_due(inode.ino, inode.due_ns)
             return False
+        until_ns = self._setback(inode.ino).until_ns
+        if until_ns > now_ns:
+            self._index.inodes.set_due(inode.ino, until_ns)
+            return False
         if self._is_held(inode, now_ns):
             return False
         path_key = self._index.dentries.path_key(inode)
@@ -144,6 +160,8 @@ class Scheduler:
         if until_ns <= now_ns:
             return False
         self._index.inodes.set_due(inode.ino, until_ns)
+        if not self._is_held_by_writer(inode.ino):
+            self._index.inodes.set_due(inode.ino, now_ns)  # closed in between: nobody would end the hold any more
         return True
 
     # -- the workers ---------------------------------------------------------------------------------------------
@@ -196,20 +214,22 @@ class Scheduler:
             log.warning("upload of %r failed in the cache: %s", key, error)
             self._postpone(inode.ino)
         else:
-            self._failures.pop(inode.ino, None)
+            self.forget_back_off([inode.ino])
 
     def _request(self, step: Step, inode: Inode, key: ObjectKey) -> None:
         if step is Step.MOVE_DIRECTORY:
             self._mover.move_directory(inode)
             return
         blocker = find_blocker(self._index, inode, key)
-        if blocker is not None:
+        if blocker is not None and not self._mover.make_way(inode, blocker):
             self._index.inodes.set_due(inode.ino, self._context.clock.now_ns() + BLOCKED_NS)
-            self._mover.make_way(inode, blocker)
             return
         # Metadata is written whole, so what the object has must be known before it is replaced.
         self._context.attributes.ensure(inode.ino)
-        inode = self._index.inodes.get(inode.ino)
+        now = self._index.inodes.find(inode.ino)
+        if now is None:
+            return
+        inode = now
         if step is Step.PUT:
             self._uploader.put(inode, key)
         elif step is Step.COPY:
@@ -226,10 +246,10 @@ class Scheduler:
         except StoreError as failure:
             self._failed(inode, key, failure)
             return
-        if inode.ino in self._failures:
+        if self._setback(inode.ino).failures:
             self._postpone(inode.ino)  # a store that never agrees must not be asked in a tight loop
         else:
-            self._failures[inode.ino] = 1
+            self._set_back(inode.ino, Setback(1))
 
     def _failed(self, inode: Inode, key: ObjectKey, error: StoreError) -> None:
         if error.temporary:
@@ -245,7 +265,26 @@ class Scheduler:
         log.error("upload of %r is refused and parked, its data is kept: %s", key, error)
 
     def _postpone(self, ino: Ino) -> float:
-        failures = self._failures[ino] = self._failures.get(ino, 0) + 1
+        failures = self._setback(ino).failures + 1
         wait_s = back_off_s(failures)
-        self._index.inodes.set_due(ino, self._context.clock.now_ns() + int(wait_s * 1e9))
+        until_ns = self._context.clock.now_ns() + int(wait_s * 1e9)
+        self._set_back(ino, Setback(failures, until_ns))
+        self._index.inodes.set_due(ino, until_ns)
         return wait_s
+
+    def _setback(self, ino: Ino) -> Setback:
+        with self._lock:
+            return self._setbacks.get(ino, NO_SETBACK)
+
+    def _set_back(self, ino: Ino, setback: Setback) -> None:
+        with self._lock:
+            self._setbacks[ino] = setback
+
+    def forget_back_off(self, inos: Iterable[Ino] | None) -> None:
+        """Let these (None: all) be tried as soon as they are due, as if they had not failed."""
+        with self._lock:
+            if inos is None:
+                self._setbacks.clear()
+            else:
+                for ino in inos:
+                    self._setbacks.pop(ino, None)

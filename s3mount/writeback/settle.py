@@ -27,25 +27,28 @@ class Settlement:
             if inode is None or inode.nlink == 0:
                 return None
             if inode.attempt_key not in (None, key):
-                assert inode.attempt_key is not None
-                self._index.tombstones.put(inode.attempt_key, None, self._context.clock.now_ns())
+                self._index.abandon_attempt(inode, self._context.clock.now_ns())
             if inode.attempt_key != key:
                 self._index.inodes.update(replace(inode, attempt_key=key))
             if inode.is_dir:
                 return ANY  # a marker has no content that a foreign one could lose
             tombstone = self._index.tombstones.find(key)
+            is_attempted = self._index.inodes.with_attempt_at(key, but=ino) is not None
         if inode.remote_key == key and inode.remote_etag is not None:
             return matches(inode.remote_etag)
-        if tombstone is None:
+        if tombstone is None and not is_attempted:
             return ABSENT
-        return matches(tombstone.etag) if tombstone.etag is not None else self._look(key)
+        known_etag = None if tombstone is None else tombstone.etag
+        return matches(known_etag) if known_etag is not None and not is_attempted else self._look(key, known_etag)
 
-    def _look(self, key: ObjectKey) -> Condition:
-        """An earlier write of ours to this key had no known outcome: see what is there."""
+    def _look(self, key: ObjectKey, known_etag: ETag | None) -> Condition:
+        """An earlier write of ours to this key had no known outcome: what it left there, or found, may be replaced."""
         try:
-            return matches(self._context.store.head(key).etag)
+            there = self._context.store.head(key)
         except Missing:
             return ABSENT
+        is_ours = there.etag == known_etag or self._context.is_own_write(there)
+        return matches(there.etag) if is_ours else ABSENT
 
     def uploaded(self, snapshot: Inode, key: ObjectKey, etag: ETag) -> None:
         """The object at `key` has the bytes and the metadata of `snapshot`."""
@@ -60,6 +63,9 @@ class Settlement:
                 self._leave_old_key(inode, key)
                 self._index.tombstones.remove([key])
                 self._index.parked.remove(inode.ino)
+                # Renamed meanwhile, by itself or with a directory above, the new key is owed whatever the snapshot
+                # says: it may have been taken after the rename, for a write to the old key.
+                is_elsewhere = self._index.dentries.path_key(inode) not in (None, key)
                 self._index.inodes.update(
                     replace(
                         inode,
@@ -67,6 +73,7 @@ class Settlement:
                         remote_etag=etag,
                         remote_size=snapshot.size,
                         content_uploaded=snapshot.content_generation,
+                        meta_generation=inode.meta_generation + is_elsewhere,
                         meta_uploaded=snapshot.meta_generation,
                         attempt_key=None,
                         metadata_known=True,

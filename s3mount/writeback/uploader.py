@@ -84,6 +84,8 @@ class Uploader:
         source = None if snapshot is None else snapshot.remote
         if condition is None or snapshot is None or source is None:
             return
+        if snapshot.content_owed:
+            raise ContentMoved  # written meanwhile: a copy would record bytes as uploaded that it does not have
         if source.key == key:
             condition = ANY  # the source condition says the same
         if source.size > context.store.properties.copy_bytes_max:

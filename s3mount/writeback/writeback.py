@@ -73,15 +73,17 @@ class WriteBack:
             is_held=lambda ino: is_open_for_write(ino) and not self._is_hurried(),
             on_progress=self._signal_progress,
         )
-        self._recovery = threading.Thread(
-            target=recovery.in_background, args=(context, self._multipart), name="recovery", daemon=True
-        )
+        self._unfinished: recovery.Unfinished = ()
+        self._recovery = threading.Thread(target=self._recover, name="recovery", daemon=True)
 
     def start(self) -> None:
         """Take up what the last run left, and begin. Does not wait for S3."""
-        recovery.at_start(self._context)
+        self._unfinished = recovery.at_start(self._context)
         self._scheduler.start()
         self._recovery.start()
+
+    def _recover(self) -> None:
+        recovery.in_background(self._context, self._multipart, self._unfinished)
 
     def stop(self, deadline_s: float = 30.0) -> None:
         """Begin nothing new and wait for the requests in flight. What is owed stays owed."""
@@ -103,7 +105,7 @@ class WriteBack:
     def hurry(self) -> None:
         """The cache is full of dirty data: upload without delay, files being written too."""
         with self._index.transaction():
-            self._index.inodes.expedite(self._context.clock.now_ns())
+            self._index.inodes.expedite(self._context.clock.now_ns(), with_parked=False)
         self._hurry_until_s = time.monotonic() + HURRY_S
         self._scheduler.notify()
 
@@ -125,6 +127,7 @@ class WriteBack:
         up."""
         deadline = time.monotonic() + deadline_s
         wanted = [inode for inode in map(self._index.inodes.find, inos) if inode is not None and inode.is_owed]
+        self._scheduler.forget_back_off(inode.ino for inode in wanted)
         self._begin_drain(inode.ino for inode in wanted)
         try:
             while wanted := [inode for inode in wanted if self._still_owed(inode)]:
@@ -165,9 +168,10 @@ class WriteBack:
         is done that can be, or time is up: [] means that the bucket holds everything."""
         deadline = time.monotonic() + (deadline_s if deadline_s is not None else 10**9)
         self._deleter.forget_refusals()
+        self._scheduler.forget_back_off(None)
         with self._index.transaction():
             self._index.parked.clear()
-            self._index.inodes.expedite(self._context.clock.now_ns())
+            self._index.inodes.expedite(self._context.clock.now_ns(), with_parked=True)
             self._index.tombstones.expedite(self._context.clock.now_ns())
         self._begin_drain(())
         try:
@@ -183,11 +187,8 @@ class WriteBack:
             self._end_drain()
 
     def _only_refused(self, backlog: Backlog) -> bool:
-        return (
-            not backlog.uploading
-            and backlog.files == backlog.parked
-            and backlog.deletions == len(self._deleter.refused())
-        )
+        """Nothing is under way, nothing has a time at which it is tried, and no deletion has a chance."""
+        return not backlog.uploading and self._index.inodes.next_due_ns() is None and self._deleter.is_stuck()
 
     # -- what status shows ---------------------------------------------------------------------------------------
 

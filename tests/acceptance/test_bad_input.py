@@ -218,6 +218,29 @@ def test_a_cache_directory_that_cannot_be(seaweed: S3Server, bucket: str, tmp_pa
         refuse(drive, *drive.mount_words(f"--cache-dir={under}/in"), code=1, words=[f"{under}/in", "not writable"])
 
 
+def test_a_state_folder_that_cannot_be(seaweed: S3Server, bucket: str, tmp_path: Path) -> None:
+    under = tmp_path / "file"
+    under.touch()
+    with CliMount(seaweed, bucket, tmp_path, environment={"XDG_STATE_HOME": str(under)}) as drive:
+        refuse(drive, *drive.mount_words(), code=1, words=[str(under), "state directory"])
+        assert drive.run("status").stdout == "nothing is mounted\n"
+
+
+def test_an_index_that_is_damaged(seaweed: S3Server, bucket: str, tmp_path: Path) -> None:
+    """It is left as it is: what it knew is not in the bucket."""
+    content = b"not an index " * 500
+    with CliMount(seaweed, bucket, tmp_path, "--write-back-delay=1h", expected_log=["."]) as drive:
+        drive.mount()
+        (drive.mountpoint / "file").write_text("owed")
+        assert drive.unmount("--no-drain").returncode == 0
+        (index,) = drive.cache_dir.glob("*/index.sqlite")
+        for path in index.parent.glob("index.sqlite-*"):
+            path.unlink()
+        index.write_bytes(content)
+        refuse(drive, *drive.mount_words(), code=1, words=[str(index)])
+        assert index.read_bytes() == content
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -29,7 +29,8 @@ def objects_of(folder: Path, endpoint_url: str) -> dict[str, bytes]:
         endpoint_url=endpoint_url,
         region_name="us-east-1",
         config=Config(proxies={}),
-        **dict(parser["default"]),
+        aws_access_key_id=parser["default"]["aws_access_key_id"],
+        aws_secret_access_key=parser["default"]["aws_secret_access_key"],
     )
     with contextlib.closing(client):
         keys = [found["Key"] for found in client.list_objects_v2(Bucket="demo").get("Contents", [])]
@@ -112,12 +113,12 @@ def test_start_use_start_stop_start(demo: Demo, tmp_path: Path) -> None:
     assert [start_time(pid) for pid in pids] == [None, None]
     assert demo.run("--stop").returncode == 0
 
+    demo.commands.mountpoint = elsewhere
     started = demo.start(str(elsewhere))
     assert is_mounted(elsewhere)
     assert (elsewhere / "last moment").read_text() == "written just before the stop"
     assert (elsewhere / "welcome.txt").read_text() == "changed"
     assert objects_of(demo.folder, endpoint_in(started))["last moment"] == b"written just before the stop"
-    demo.commands.mountpoint = elsewhere
     assert demo.run("--stop").returncode == 0
     assert not is_mounted(elsewhere)
 

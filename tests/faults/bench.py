@@ -38,9 +38,12 @@ class Bench:
     page_size: int = 1000
 
     def __post_init__(self) -> None:
-        self.memory = MemoryStore(page_size=self.page_size)
+        self.memory = self.make_store()
         self.store = FaultyStore(self.memory)
         self.start()
+
+    def make_store(self) -> MemoryStore:
+        return MemoryStore(page_size=self.page_size)
 
     def start(self) -> None:
         self.drive = Drive(
@@ -139,7 +142,7 @@ class Bench:
         """The objects that are files, by key."""
         return {key: item.body for key, item in self.memory.objects().items() if not key.endswith("/")}
 
-    def keys(self) -> set[str]:
+    def object_keys(self) -> set[str]:
         return set(self.memory.objects())
 
     def refresh(self, path: str = "/") -> None:

@@ -1,7 +1,8 @@
 """A store that fails, delays and counts on demand, around any other; what is not asked for passes through.
 
 For tests, from any thread. An operation is named by its method ("put", "copy", "delete", …); a rule matches one
-operation, or all, at one key, or all. Of a delete, the first key counts. AFTER: the effect took place, the reply is lost.
+operation, or all, at one key, or all. Of a delete, the first key counts.
+AFTER: the effect took place, the reply is lost.
 """
 
 import threading
@@ -35,10 +36,7 @@ class Rule:
 
     def matches(self, operation: str, key: str, moment: Moment) -> bool:
         return (
-            self.times > 0
-            and self.moment is moment
-            and self.operation in (None, operation)
-            and self.key in (None, key)
+            self.times > 0 and self.moment is moment and self.operation in (None, operation) and self.key in (None, key)
         )
 
 
@@ -139,9 +137,7 @@ class FaultyStore:
         self._call("check_access", "", self.inner.check_access)
 
     def list_page(self, prefix: ObjectKey, *, delimiter: str = "/", token: str | None = None) -> ListPage:
-        return self._call(
-            "list_page", prefix, lambda: self.inner.list_page(prefix, delimiter=delimiter, token=token)
-        )
+        return self._call("list_page", prefix, lambda: self.inner.list_page(prefix, delimiter=delimiter, token=token))
 
     def head(self, key: ObjectKey) -> ObjectInfo:
         return self._call("head", key, lambda: self.inner.head(key))

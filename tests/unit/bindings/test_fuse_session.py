@@ -169,8 +169,17 @@ def test_write_hands_over_the_bytes() -> None:
     made = session(5)
     memory = (ctypes.c_byte * 5)(*b"hello")
     made.write(None, ctypes.cast(memory, ctypes.POINTER(ctypes.c_byte)), 5, 40, file_info(3))
-    name, path, data, offset, fh = made.operations.calls[0]
-    assert (name, path, bytes(data), offset, fh) == ("write", None, b"hello", 40, 3)
+    name, path, data, offset, fh, is_page = made.operations.calls[0]
+    assert (name, path, bytes(data), offset, fh, is_page) == ("write", None, b"hello", 40, 3, False)
+
+
+def test_a_page_of_a_mapping_is_said_to_be_one() -> None:
+    made = session(5)
+    memory = (ctypes.c_byte * 5)(*b"hello")
+    handle = file_info(3)
+    handle.contents.writepage = 1
+    made.write(None, ctypes.cast(memory, ctypes.POINTER(ctypes.c_byte)), 5, 40, handle)
+    assert made.operations.calls[0][5] is True
 
 
 def test_options() -> None:

@@ -169,9 +169,10 @@ def test_a_bad_value_names_the_setting_or_the_path(name: str, value: str) -> Non
     assert "\n" not in str(caught.value)
 
 
-def test_a_password_in_the_endpoint_is_refused_and_not_shown() -> None:
+@pytest.mark.parametrize("url", ["http://me:hidden@host", "http://me:hidden@host:port", "http://hidden@[host"])
+def test_a_password_in_the_endpoint_is_refused_and_not_shown(url: str) -> None:
     with pytest.raises(UsageError) as caught:
-        _build(endpoint_url="http://me:hidden@host")
+        _build(endpoint_url=url)
     assert "hidden" not in str(caught.value)
 
 

@@ -5,14 +5,14 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from s3mount.control import server as server_module
 from s3mount.control.client import ControlClient
-from s3mount.control.protocol import ControlRefused, ControlUnreachable, DrainProgress, OwedFile
+from s3mount.control.protocol import PROGRESS_INTERVAL_S, ControlRefused, ControlUnreachable, DrainProgress, OwedFile
 from s3mount.control.server import ControlServer
 from s3mount.errors import MountError
 from tests.unit.control.fake_mount import FakeHandlers
@@ -66,6 +66,53 @@ def test_followers_learn_what_is_owed_when_the_process_ends(client: ControlClien
     with client.follow() as farewell:
         threading.Timer(0.05, server.close, [owed]).start()
         assert farewell.wait(5) == owed
+
+
+class EndlessDrain(FakeHandlers):
+    """Goes on draining until the asker is gone, and takes its time to end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_draining = threading.Event()
+        self.has_ended = False
+
+    def drain(self, deadline_s: float | None, progress: Callable[[DrainProgress], None]) -> list[OwedFile]:
+        try:
+            while True:
+                progress(DrainProgress(1, 10, 1))
+                self.is_draining.set()
+                time.sleep(0.01)
+        finally:
+            time.sleep(0.1)
+            self.has_ended = True
+
+
+def test_a_conclusion_ends_the_drain_in_flight_before_it_returns(tmp_path: Path) -> None:
+    handlers, owed, answers = EndlessDrain(), [OwedFile("left", "no network")], []
+    server = ControlServer(tmp_path / "socket", handlers)
+    server.start()
+    client = ControlClient(tmp_path / "socket", answer_deadline_s=5)
+    asker = threading.Thread(target=lambda: answers.append(client.drain(deadline_s=None)))
+    asker.start()
+    assert handlers.is_draining.wait(5)
+    server.conclude(owed)
+    assert handlers.has_ended
+    asker.join(5)
+    assert answers == [owed]
+    server.close(owed)
+
+
+def test_after_the_conclusion_no_handler_is_asked(
+    client: ControlClient, server: ControlServer, handlers: FakeHandlers
+) -> None:
+    handlers.extra = {"state": "draining"}
+    server.conclude([OwedFile("left", "no network")])
+    handlers.status_error = RuntimeError("the drive is closed")
+    assert client.status()["state"] == "draining"
+    assert client.drain(deadline_s=1) == [OwedFile("left", "no network")]
+    assert handlers.drains == []
+    with client.follow() as farewell:
+        assert farewell.wait(PROGRESS_INTERVAL_S * 1.5) is None
 
 
 def test_follow_gives_none_when_the_deadline_passes_first(client: ControlClient) -> None:

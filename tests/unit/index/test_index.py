@@ -1,0 +1,203 @@
+"""The index: all or nothing, staged rows, and the owed queue that cannot disagree with the generations."""
+
+import os
+import random
+import sqlite3
+import stat
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from s3mount.clock import SystemClock
+from s3mount.errors import MountError
+from s3mount.index.index import Index
+from s3mount.index.schema import DUE_NEVER, SCHEMA_VERSION
+from s3mount.model import ROOT_INO, ETag, Ino, Inode, ObjectKey
+
+FILE = Inode(Ino(0), stat.S_IFREG | 0o644, 0, 0, 0, 1, 1, content_generation=1, meta_generation=1)
+DIR = Inode(Ino(0), stat.S_IFDIR | 0o755, 0, 0, 0, 1, 1, nlink=2, meta_generation=1)
+LATER = 1 << 60
+
+
+class Stop(Exception):
+    pass
+
+
+def undone(index: Index, act: Callable[[], object]) -> None:
+    try:
+        with index.transaction():
+            act()
+            raise Stop
+    except Stop:
+        pass
+
+
+def test_an_undone_transaction_leaves_no_row_name_or_cached_trace(index: Index) -> None:
+    undone(index, lambda: index.create(ROOT_INO, "a", FILE))
+    assert index.dentries.lookup(ROOT_INO, "a") is None
+    assert index.inodes.totals()[0] == 1
+    made = index.create(ROOT_INO, "a", FILE)
+    undone(index, lambda: index.inodes.update(replace(made, size=7)))
+    undone(index, lambda: index.dentries.remove(ROOT_INO, "a", made))
+    assert index.inodes.get(made.ino).size == 0
+    assert index.dentries.lookup(ROOT_INO, "a") == made.ino
+    assert index.dentries.place(made.ino) == (ROOT_INO, "a")
+
+
+def test_an_undone_transaction_brings_staged_rows_back(index: Index) -> None:
+    inode = index.create(ROOT_INO, "a", FILE)
+    staged = replace(inode, size=5, content_generation=9)
+    index.inodes.stage(staged)
+    undone(index, lambda: index.inodes.update(replace(staged, mode=stat.S_IFREG | 0o600)))
+    assert index.inodes.get(inode.ino) == staged
+    undone(index, lambda: index.inodes.stage(replace(staged, size=1)))
+    undone(index, lambda: index.inodes.flush(inode.ino))
+    undone(index, lambda: index.inodes.delete(inode.ino))
+    assert index.inodes.get(inode.ino) == staged
+    index.inodes.flush(inode.ino)
+    assert not index.inodes.staged()
+    assert index.inodes.get(inode.ino).size == 5
+
+
+def test_a_new_due_time_reaches_the_queue_and_leaves_staged_what_is_staged(index: Index) -> None:
+    inode = index.create(ROOT_INO, "a", replace(FILE, due_ns=1))
+    index.inodes.stage(replace(inode, size=5, due_ns=LATER))
+    index.inodes.set_due(inode.ino, LATER)
+    assert index.inodes.due(LATER - 1, 10, lambda ino: False) == []
+    assert index.inodes.next_due_ns() == LATER
+    assert list(index.inodes.staged()) == [inode.ino]
+    assert index.inodes.get(inode.ino).size == 5
+
+
+def test_expedite_reaches_parked_work_only_when_asked(index: Index) -> None:
+    parked = index.create(ROOT_INO, "a", replace(FILE, due_ns=DUE_NEVER))
+    later = index.create(ROOT_INO, "b", replace(FILE, due_ns=LATER))
+    index.inodes.expedite(5, with_parked=False)
+    assert [index.inodes.get(i.ino).due_ns for i in (parked, later)] == [DUE_NEVER, 5]
+    index.inodes.expedite(5, with_parked=True)
+    assert index.inodes.get(parked.ino).due_ns == 5
+
+
+def test_dropping_an_inode_spares_what_is_another_s_object(index: Index) -> None:
+    key = ObjectKey("a")
+    old = index.create(ROOT_INO, "old", replace(FILE, attempt_key=key))
+    index.create(ROOT_INO, "a", replace(FILE, remote_key=key, remote_etag=ETag("e")))
+    with index.transaction():
+        index.abandon_attempt(old, 1)
+        index.drop(old, 1)
+    assert index.tombstones.count() == 0
+
+
+def test_an_attempt_is_found_by_its_key(index: Index) -> None:
+    one = index.create(ROOT_INO, "one", replace(FILE, attempt_key=ObjectKey("k")))
+    found = index.inodes.with_attempt_at(ObjectKey("k"))
+    assert found is not None
+    assert found.ino == one.ino
+    assert index.inodes.with_attempt_at(ObjectKey("k"), but=one.ino) is None
+    assert index.inodes.with_attempt_at(ObjectKey("other")) is None
+
+
+def check(index: Index) -> None:
+    """Every row agrees with the queue, the names and the link counts."""
+    rows = index._database.rows("SELECT ino FROM inode")
+    inodes = [index.inodes.get(ino) for (ino,) in rows]
+    owed = {inode.ino for inode in inodes if inode.is_owed}
+    assert {inode.ino for inode in index.inodes.owed(10_000)} == owed
+    assert index.inodes.owed_totals()[0] == len(owed)
+    table = index._database.rows("SELECT ino, owed_since_ns FROM inode")
+    assert {ino for ino, since in table if since} == owed
+    for inode in inodes:
+        children = index.dentries.children(inode.ino)
+        below = [index.inodes.get(ino) for _, ino in children]
+        if inode.is_dir:
+            assert inode.nlink == 2 + sum(child.is_dir for child in below)
+        for name, ino in children:
+            assert index.dentries.lookup(inode.ino, name) == ino
+            assert index.dentries.place(ino) == (inode.ino, name)
+        assert inode.ino == ROOT_INO or index.dentries.place(inode.ino) is not None
+
+
+def step(index: Index, choose: random.Random) -> None:
+    directories = [ino for (ino,) in index._database.rows("SELECT ino FROM inode WHERE (mode & 61440) = 16384")]
+    parent = Ino(choose.choice(directories))
+    name = choose.choice("abcd")
+    ino = index.dentries.lookup(parent, name)
+    if ino is None:
+        index.create(parent, name, choose.choice((FILE, DIR)))
+        return
+    inode = index.inodes.get(ino)
+    match choose.randrange(7):
+        case 0:
+            index.inodes.update(replace(inode, meta_generation=inode.meta_generation + 1))
+        case 1:
+            index.inodes.update(
+                replace(inode, content_uploaded=inode.content_generation, meta_uploaded=inode.meta_generation)
+            )
+        case 2 if inode.is_file and inode.content_owed:
+            index.inodes.stage(replace(inode, content_generation=inode.content_generation + 1, size=9))
+        case 3:
+            index.inodes.bump_children(parent, 3)
+        case 4:
+            index.inodes.set_due(ino, choose.randrange(100))
+        case 5 if index.dentries.is_empty(ino):
+            index.dentries.remove(parent, name, inode)
+            index.drop(inode, 1)
+        case _:
+            index.inodes.flush(ino)
+
+
+def test_queue_and_rows_agree_after_random_changes(index: Index) -> None:
+    seed = os.environ.get("S3MOUNT_TEST_SEED") or str(random.randrange(1 << 32))
+    print("S3MOUNT_TEST_SEED =", seed)
+    choose = random.Random(seed)
+    for turn in range(600):
+        if choose.random() < 0.2:
+            undone(index, lambda: step(index, choose))
+        else:
+            with index.transaction():
+                step(index, choose)
+        if turn % 20 == 0:
+            check(index)
+    check(index)
+
+
+def test_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    Index(path, SystemClock()).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
+    connection.close()
+    with pytest.raises(MountError, match="newer"):
+        Index(path, SystemClock())
+
+
+def test_an_index_of_format_1_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    index = Index(path, SystemClock())
+    index.ensure_root(0o040755, 0, 0, 1, has_key=False)
+    made = index.create(ROOT_INO, "a", replace(FILE, attempt_key=ObjectKey("a")))
+    index.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP INDEX inode_attempt")
+        connection.execute("PRAGMA user_version=1")
+    connection.close()
+    index = Index(path, SystemClock())
+    plan = index._database.rows("EXPLAIN QUERY PLAN SELECT ino FROM inode WHERE attempt_key = 'a' AND ino IS NOT NULL")
+    assert "inode_attempt" in str(plan)
+    assert index.inodes.get(made.ino) == made
+    index.close()
+
+
+def test_a_hundred_thousand_owed_rows_are_due_within_a_second(index: Index) -> None:
+    with index.transaction():
+        for n in range(100_000):
+            index.create(ROOT_INO, str(n), replace(FILE, due_ns=LATER))
+    began = time.process_time()
+    with index.transaction():
+        index.parked.clear()
+        index.inodes.expedite(5, with_parked=True)
+    assert len(index.inodes.due(5, 16, lambda ino: False)) == 16
+    assert time.process_time() - began < 1.0
