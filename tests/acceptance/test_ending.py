@@ -51,7 +51,7 @@ def test_unmount_of_a_mount_in_use(seaweed: S3Server, tmp_path: Path) -> None:
 def test_no_drain_leaves_the_work_to_the_next_mount(seaweed: S3Server, tmp_path: Path) -> None:
     bucket = seaweed.make_bucket()
     seaweed.client.put_object(Bucket=bucket, Key="old", Body=b"old")
-    with CliMount(seaweed, bucket, tmp_path, RESTING, expected_log=["ERROR s3mount.mount: ended with 3"]) as drive:
+    with CliMount(seaweed, bucket, tmp_path, RESTING, expected_log=["WARNING s3mount.mount: ended with 3"]) as drive:
         drive.mount()
         (drive.mountpoint / "file").write_text("body")
         (drive.mountpoint / "old").unlink()
@@ -191,7 +191,7 @@ def test_changes_that_s3_refuses(seaweed: S3Server, tmp_path: Path) -> None:
     bucket = seaweed.make_bucket()
     deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [deny]})
-    expected_log = ["AccessDenied", "ERROR s3mount.mount: ended with 1"]
+    expected_log = ["AccessDenied", "WARNING s3mount.mount: ended with 1"]
     with CliMount(seaweed, bucket, tmp_path, PROMPT, expected_log=expected_log) as drive:
         drive.mount()
         seaweed.client.put_bucket_policy(Bucket=bucket, Policy=policy)

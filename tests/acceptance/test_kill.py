@@ -11,6 +11,7 @@ from tests.support.cli_mount import CliMount
 from tests.support.s3_server import S3Server
 
 SEED = int(os.environ.get("S3MOUNT_KILL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
+ROUNDS = int(os.environ.get("S3MOUNT_KILL_ROUNDS", "4"))
 
 
 def make_source(folder: Path) -> dict[str, bytes]:
@@ -53,31 +54,35 @@ def test_killed_right_after_cp_returned(seaweed: S3Server, tmp_path: Path) -> No
 
 
 def test_killed_again_and_again_while_uploading(seaweed: S3Server, tmp_path: Path) -> None:
-    """Kills at moments that a seed chooses, some in the middle of requests; nothing is lost, nothing comes back."""
+    """Kills at moments that a seed chooses, many in the middle of requests; nothing is lost, nothing comes back."""
     dice = random.Random(SEED)
     content = make_source(tmp_path / "source")
     bucket = seaweed.make_bucket()
-    with CliMount(seaweed, bucket, tmp_path, "--write-back-delay=0") as mount:
+    kills_with_work = 0
+    expected: dict[str, bytes] = {}
+    with CliMount(seaweed, bucket, tmp_path, "--write-back-delay=100ms") as mount:
         mount.mount()
-        subprocess.run(["cp", "-r", tmp_path / "source", mount.mountpoint / "copy"], check=True, timeout=60)
-        for name in [name for name in content if name.startswith("d3/")]:
-            (mount.mountpoint / "copy" / name).unlink()
-            del content[name]
-        os.rename(mount.mountpoint / "copy" / "d1", mount.mountpoint / "copy" / "renamed")
-        content = {name.replace("d1/", "renamed/", 1): body for name, body in content.items()}
-        kills_with_work = 0
-        for _ in range(4):
-            time.sleep(dice.uniform(0, 0.15))
+        for number in range(ROUNDS):
+            copy = mount.mountpoint / f"copy{number}"
+            subprocess.run(["cp", "-r", tmp_path / "source", copy], check=True, timeout=60)
+            shutil.rmtree(copy / "d3")
+            os.rename(copy / "d1", copy / "renamed")
+            (copy / "large").rename(copy / "d2" / "large")
+            for name, body in content.items():
+                new_name = name.replace("d1/", "renamed/", 1) if name != "large" else "d2/large"
+                if not name.startswith("d3/"):
+                    expected[f"copy{number}/{new_name}"] = body
+            time.sleep(dice.uniform(0, 0.5))
             kills_with_work += mount.status()["dirty_files"] > 0
             mount.kill()
             assert mount.unmount().returncode == 0
             mount.mount()
         assert mount.drain().returncode == 0
-        assert kills_with_work, "everything was uploaded before the first kill, so nothing was tried"
-        assert read_bucket(seaweed, bucket, "copy/") == content
+        assert kills_with_work, "everything was uploaded before each kill, so nothing was tried"
+        assert read_bucket(seaweed, bucket, "") == expected
         assert not seaweed.client.list_multipart_uploads(Bucket=bucket).get("Uploads")
         assert mount.unmount().returncode == 0
         shutil.rmtree(mount.cache_dir)
         mount.mount()
-        for name, body in content.items():
-            assert (mount.mountpoint / "copy" / name).read_bytes() == body
+        for name, body in expected.items():
+            assert (mount.mountpoint / name).read_bytes() == body
