@@ -24,6 +24,7 @@ from s3mount.vfs.context import VfsContext, VfsOptions
 from s3mount.vfs.filesystem import FileSystem
 from s3mount.vfs.foreign_changes import ForeignChanges
 from s3mount.vfs.handles import Handles
+from s3mount.writeback.conditions import Conditions
 from s3mount.writeback.context import WriteBackContext
 from s3mount.writeback.writeback import WriteBack
 
@@ -35,12 +36,13 @@ LOCK_NAME = "lock"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriveOptions:
     """What may differ from drive to drive. Sizes in bytes, durations in seconds. `source`: a word for the store; a
-    state folder serves one for good."""
+    state folder serves one for good. `may_probe`: the store may be tried out with a write that comes to nothing."""
 
     source: str = "store"
     defaults: Defaults
     cache_limit_bytes: int
     write_back_delay_s: float = 1.0
+    may_probe: bool = False
     metadata_ttl_s: float = 60.0
     vfs: VfsOptions = field(default_factory=VfsOptions)
 
@@ -102,7 +104,19 @@ class Drive:
         self._attributes = AttributeReader(store, self.index, observer=observer)
         self.lister = Lister(store, self.index, guard, defaults, clock, ttl_s=options.metadata_ttl_s, observer=observer)
         self.writeback = WriteBack(
-            WriteBackContext(store, self.index, self.cache, locks, guard, self.lister, self._attributes, clock),
+            WriteBackContext(
+                store=store,
+                index=self.index,
+                cache=self.cache,
+                locks=locks,
+                guard=guard,
+                lister=self.lister,
+                attributes=self._attributes,
+                observer=observer,
+                clock=clock,
+                conditions=Conditions(store, self.index),
+            ),
+            may_probe=options.may_probe,
             delay_s=options.write_back_delay_s,
             is_open_for_write=handles.is_open_for_write,
         )

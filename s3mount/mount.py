@@ -64,6 +64,7 @@ class MountHandlers:
             "cache_bytes": drive.cache.used_bytes,
             "cache_limit_bytes": drive.cache.limit_bytes,
             "conflicts": conflicts,
+            "conditional_writes": writeback.conditional_writes.value,
             "errors": [
                 {"path": left.path, "cause": left.cause, "since": (left.since_ns or 0) / 1e9}
                 for left in writeback.refused()
@@ -168,6 +169,7 @@ def _drive_options(config: MountConfig, source: str) -> DriveOptions:
         defaults=Defaults(config.uid, config.gid, config.umask),
         cache_limit_bytes=config.cache_limit_bytes,
         write_back_delay_s=config.write_back_delay_s,
+        may_probe=not config.read_only,
         metadata_ttl_s=config.metadata_ttl_s,
         vfs=VfsOptions(read_only=config.read_only, fsync_remote=config.fsync_mode is FsyncMode.REMOTE),
     )

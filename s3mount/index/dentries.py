@@ -90,6 +90,19 @@ class Dentries:
             key = "/".join(reversed(names))
             return ObjectKey(f"{key}/" if inode.is_dir and key else key)
 
+    def written_key(self, directory: Inode) -> ObjectKey | None:
+        """The key below which was written what lies in `directory`: its own remote key, or, while it has none, its
+        name below the one of its parent. None below an orphan."""
+        with self._database.locked():
+            names: list[str] = []
+            while directory.remote_key is None:
+                place = self.place(directory.ino)
+                if place is None:
+                    return None
+                names.append(place[1])
+                directory = self._inodes.get(place[0])
+            return ObjectKey(directory.remote_key + "".join(f"{name}/" for name in reversed(names)))
+
     def resolve_key(self, key: ObjectKey) -> Inode | None:
         """The inode whose path stands for `key` now, by the index alone."""
         with self._database.locked():

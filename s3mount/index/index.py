@@ -30,7 +30,7 @@ class Index:
         self.multiparts = Multiparts(self._database)
         self.parked = ParkedWork(self._database)
         self.cache_entries = IndexedCacheEntries(self._database)
-        (self.uuid,) = self._database.row("SELECT value FROM fact WHERE name = 'uuid'")
+        self.uuid = self.fact("uuid") or ""
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -51,14 +51,22 @@ class Index:
     def bind(self, source: str) -> None:
         """This index belongs to `source` (endpoint, bucket, prefix) from now on. Raises MountError when it belongs to
         another: what it owes must not go there, nor may that one's absence of objects be taken for deletions."""
-        row = self._database.row("SELECT value FROM fact WHERE name = 'source'")
-        if row is None:
-            self._database.write("INSERT INTO fact VALUES ('source', ?)", source)
-        elif row[0] != source:
+        bound = self.fact("source")
+        if bound is None:
+            self.set_fact("source", source)
+        elif bound != source:
             raise MountError(
-                f"this cache directory belongs to {row[0]}, not to {source}: give another --cache-dir, "
+                f"this cache directory belongs to {bound}, not to {source}: give another --cache-dir, "
                 "or mount the one it belongs to"
             )
+
+    def fact(self, name: str) -> str | None:
+        row = self._database.row("SELECT value FROM fact WHERE name = ?", name)
+        return None if row is None else row[0]
+
+    def set_fact(self, name: str, value: str) -> None:
+        """Durable against kill -9 on return, outside a transaction."""
+        self._database.write("INSERT OR REPLACE INTO fact VALUES (?, ?)", name, value)
 
     def ensure_root(self, mode: int, uid: int, gid: int, now_ns: int, *, has_key: bool) -> None:
         """Make the root's row in a new index."""
@@ -83,10 +91,11 @@ class Index:
             self.tombstones.put(key, etag, due_ns)  # type: ignore[arg-type]
         self.forget(inode.ino)
 
-    def claim_key_below(self, directory: Inode, key: ObjectKey) -> None:
-        """A directory is about to leave `key`: what was uploaded below it by now is to follow. Of no effect for what is
-        no directory, has a key already, or waited for another directory to leave this one."""
-        if directory.is_dir and directory.remote_key is None and self.inodes.with_remote_key(key) is None:
+    def keep_written_key(self, directory: Inode) -> None:
+        """A directory is about to get another path, itself or with one above: what was uploaded below it is to follow.
+        Of no effect for one that has a key already, or that waited for another directory to leave its own."""
+        key = self.dentries.written_key(directory)
+        if directory.remote_key is None and key is not None and self.inodes.with_remote_key(key) is None:
             self.inodes.update(replace(directory, remote_key=key))
 
     def abandon_attempt(self, inode: Inode, due_ns: int) -> None:

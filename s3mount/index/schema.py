@@ -8,7 +8,11 @@ Times are nanoseconds since the epoch. Keys are relative to the mounted prefix. 
 SCHEMA_VERSION = 2
 
 DDL = """
--- Facts about the index itself: 'uuid' marks this index's own writes in the bucket (never changes).
+-- Facts about the index itself:
+--   uuid                marks this index's own writes in the bucket; never changes
+--   source              the endpoint, bucket and prefix it belongs to for good
+--   conditional_writes  what the store makes of them, see writeback/conditions.py; no row: not tried yet
+--   sync                a counter that gives a durable commit something to write
 CREATE TABLE fact (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL

@@ -30,10 +30,14 @@ log = logging.getLogger(__name__)
 
 
 class ForeignObserver(Protocol):
-    """Who empties the cache of what someone else changed. Called under no lock."""
+    """Who empties the cache of what someone else changed. Called under no lock, but where it says so."""
 
     def replaced(self, ino: Ino, info: ObjectInfo) -> None:
         """The object behind `ino` is now the version `info`: take it over, cached bytes first."""
+
+    def outdated(self, ino: Ino) -> None:
+        """The cached bytes of `ino` are of a version that is gone: drop them, and let no open handle read on. Called
+        under the inode lock."""
 
     def removed(self, inos: Iterable[Ino]) -> None:
         """These inodes have lost their names: forget them."""

@@ -41,12 +41,15 @@ class ForeignChanges:
             if inode is None or not is_foreign_change(inode, info):
                 return
             log.info("object %r was changed by someone else", info.key)
-            self._handles.content_changed(ino)
-            self._cache.discard(ino)
+            self.outdated(ino)
             with self._index.transaction():
                 inode = self._index.inodes.find(ino)
                 if inode is not None and is_foreign_change(inode, info):
                     self._index.inodes.update(replaced_inode(inode, info, self._defaults, self._clock.now_ns()))
+
+    def outdated(self, ino: Ino) -> None:
+        self._handles.content_changed(ino)
+        self._cache.discard(ino)
 
     def removed(self, inos: Iterable[Ino]) -> None:
         """Forget inodes that have lost their names; those still open stay until their last release."""

@@ -208,9 +208,8 @@ class Namespace:
             self._check_rename(source, target, new_parent)
             self._check_key(context.live_directory(new_parent), new_name, is_dir=source.is_dir)
             dropped = target is not None and self._remove_name(new_parent, new_name, target)
-            old_key = self._index.dentries.path_key(source)
-            if old_key is not None:
-                self._index.claim_key_below(source, old_key)
+            if source.is_dir:
+                self._index.keep_written_key(source)
             self._index.dentries.remove(old_parent, old_name, source)
             self._index.dentries.add(new_parent, new_name, source)
             moved = replace(self._index.inodes.get(source.ino), ctime_ns=context.clock.now_ns())

@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 
 from s3mount import foreign_metadata
-from s3mount.errors import Missing, Rejected
+from s3mount.errors import Missing, PreconditionFailed, Rejected, StoreError
 from s3mount.keys import NAME_BYTES_MAX
 from s3mount.metadata import decode
 from s3mount.model import Ino, Inode, ObjectInfo, ObjectKey
@@ -36,8 +36,9 @@ class ConflictResolver:
         self._context = context
         self._index = context.index
 
-    def resolve(self, inode: Inode, key: ObjectKey) -> None:
-        """Change the index so that the next step succeeds with nothing lost. Raises StoreError from looking."""
+    def resolve(self, inode: Inode, key: ObjectKey, error: StoreError) -> None:
+        """Change the index so that the next step succeeds with nothing lost. `error` is what the write met. Raises
+        StoreError from looking."""
         if inode.remote_key is not None and inode.remote_key != key:
             self._resolve_source(inode)
         try:
@@ -46,6 +47,8 @@ class ConflictResolver:
             self._forget_base(inode, key)
             return
         if inode.remote_key == key and inode.remote_etag == there.etag:
+            if isinstance(error, PreconditionFailed) and inode.content_owed:
+                self._context.conditions.refused()
             return  # the base is as it was: what was missing is a multipart upload that somebody aborted
         if self._is_ours(there, inode):
             self._adopt(inode, key, there)
@@ -83,7 +86,7 @@ class ConflictResolver:
         with self._context.locks.of(inode.ino):
             if not is_ours and not self._owes_content(inode):
                 # Before the index names the other version: no crash may leave old bytes under the new ETag.
-                self._context.cache.discard(inode.ino)
+                self._context.observer.outdated(inode.ino)
             with self._index.transaction():
                 now = self._index.inodes.find(inode.ino)
                 if now is None:

@@ -13,7 +13,9 @@ from s3mount.model import Inode, ObjectInfo, ObjectKey
 from s3mount.remote.attributes import AttributeReader
 from s3mount.remote.guard import WriteGuard
 from s3mount.remote.lister import Lister
+from s3mount.remote.merge import ForeignObserver
 from s3mount.store.base import ObjectStore
+from s3mount.writeback.conditions import Conditions
 
 
 @dataclass
@@ -44,7 +46,9 @@ class WriteBackContext:
     guard: WriteGuard
     lister: Lister
     attributes: AttributeReader
+    observer: ForeignObserver
     clock: Clock
+    conditions: Conditions
     totals: Totals = field(default_factory=Totals)
 
     def write_id(self, inode: Inode) -> str:

@@ -69,10 +69,10 @@ class Mover:
                 return
             if now.remote_key == self._index.dentries.path_key(now):
                 return  # moved back meanwhile
-            for name, ino in self._index.dentries.children(now.ino):
-                self._index.claim_key_below(
-                    self._index.inodes.get(ino), keys.child_key(now.remote_key, name, is_dir=True)
-                )
+            for _, ino in self._index.dentries.children(now.ino):
+                child = self._index.inodes.get(ino)
+                if child.is_dir:
+                    self._index.keep_written_key(child)
             self._index.inodes.bump_children(now.ino, now_ns)
             self._index.tombstones.put(now.remote_key, now.remote_etag, now_ns)
             self._index.inodes.update(replace(now, remote_key=None, remote_etag=None))

@@ -242,7 +242,7 @@ class Scheduler:
     def _resolve(self, inode: Inode, key: ObjectKey, error: StoreError) -> None:
         log.info("%r is not the version that was expected: %s", key, error)
         try:
-            self._conflicts.resolve(inode, key)
+            self._conflicts.resolve(inode, key, error)
         except StoreError as failure:
             self._failed(inode, key, failure)
             return

@@ -21,7 +21,8 @@ class Settlement:
         self._index = context.index
 
     def begin(self, ino: Ino, key: ObjectKey) -> Condition | None:
-        """Put the attempt on record; returns what must hold at `key`, or None when the inode has gone."""
+        """Put the attempt on record; returns what must hold at `key`, or None when the inode has gone. Raises
+        StoreError when S3 had to be asked."""
         with self._index.transaction():
             inode = self._index.inodes.find(ino)
             if inode is None or inode.nlink == 0:
@@ -34,12 +35,16 @@ class Settlement:
                 return ANY  # a marker has no content that a foreign one could lose
             tombstone = self._index.tombstones.find(key)
             is_attempted = self._index.inodes.with_attempt_at(key, but=ino) is not None
-        if inode.remote_key == key and inode.remote_etag is not None:
-            return matches(inode.remote_etag)
-        if tombstone is None and not is_attempted:
-            return ABSENT
         known_etag = None if tombstone is None else tombstone.etag
-        return matches(known_etag) if known_etag is not None and not is_attempted else self._look(key, known_etag)
+        if inode.remote_key == key and inode.remote_etag is not None:
+            condition = matches(inode.remote_etag)
+        elif tombstone is None and not is_attempted:
+            condition = ABSENT
+        elif known_etag is not None and not is_attempted:
+            condition = matches(known_etag)
+        else:
+            condition = self._look(key, known_etag)
+        return self._context.conditions.ensure(key, condition)
 
     def _look(self, key: ObjectKey, known_etag: ETag | None) -> Condition:
         """An earlier write of ours to this key had no known outcome: what it left there, or found, may be replaced."""

@@ -10,6 +10,7 @@ from s3mount.errors import IOFailure
 from s3mount.model import Ino, Inode
 from s3mount.writeback import recovery
 from s3mount.writeback.claims import Claims
+from s3mount.writeback.conditions import Support
 from s3mount.writeback.conflict import ConflictResolver
 from s3mount.writeback.context import WriteBackContext
 from s3mount.writeback.deleter import Deleter
@@ -51,9 +52,18 @@ class Left:
 
 
 class WriteBack:
-    def __init__(self, context: WriteBackContext, *, delay_s: float, is_open_for_write: Callable[[Ino], bool]):
+    def __init__(
+        self,
+        context: WriteBackContext,
+        *,
+        delay_s: float,
+        may_probe: bool,
+        is_open_for_write: Callable[[Ino], bool],
+    ):
+        """`may_probe`: whether the store may be tried out with a write that comes to nothing."""
         self._context = context
         self._index = context.index
+        self._may_probe = may_probe
         self._claims = Claims()
         self._progress = threading.Condition()
         self._configured_delay_ns = int(delay_s * 1e9)
@@ -83,6 +93,8 @@ class WriteBack:
         self._recovery.start()
 
     def _recover(self) -> None:
+        if self._may_probe:
+            self._context.conditions.probe()
         recovery.in_background(self._context, self._multipart, self._unfinished)
 
     def stop(self, deadline_s: float = 30.0) -> None:
@@ -232,6 +244,11 @@ class WriteBack:
     def _path(self, inode: Inode | None) -> str:
         key = None if inode is None else self._index.dentries.path_key(inode)
         return "(unlinked)" if key is None else f"/{key}"
+
+    @property
+    def conditional_writes(self) -> Support:
+        """What the store makes of the conditions that keep two writers apart."""
+        return self._context.conditions.support
 
     @property
     def totals(self) -> tuple[int, int, int]:

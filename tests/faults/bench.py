@@ -167,3 +167,13 @@ class Bench:
         assert self.tree() == expected
         assert self.conflicts() == conflicts
         assert not self.memory.uploads()
+
+    def oddities(self) -> list[str]:
+        """Inodes that nothing will put right: not owed, and yet not where the bucket has them; or without a path."""
+        odd = []
+        for (ino,) in self.index._database.rows("SELECT ino FROM inode"):
+            inode = self.index.inodes.get(ino)
+            key = self.index.dentries.path_key(inode)
+            if (not inode.is_owed and inode.remote_key != key) or (key is None and inode.nlink):
+                odd.append(f"path {key!r}: {inode}")
+        return odd

@@ -1,10 +1,11 @@
 """Someone else writes to the same keys (P6): both sides stay, and a conflict is found in few requests."""
 
+import os
 from collections.abc import Callable
 
 import pytest
 
-from s3mount.errors import PreconditionFailed
+from s3mount.errors import PreconditionFailed, Stale
 from tests.faults.bench import MIB, Bench, until
 from tests.support.faulty_store import FOR_GOOD
 
@@ -148,3 +149,19 @@ def test_a_second_conflict_of_the_same_name(make_bench: Make) -> None:
         bench.memory.foreign_put("a", theirs)
         bench.drain()
     assert sorted(bench.bucket().values()) == [b"1", b"2", b"y"]
+
+
+def test_open_handles_are_stale_once_a_foreign_version_is_taken_over(make_bench: Make) -> None:
+    """P5: the handle was opened on bytes that are gone; a new open reads the new ones."""
+    bench = make_bench(delay_s=0.2)
+    bench.write("/a", b"base")
+    bench.drain()
+    fh = bench.fs.open("/a", os.O_RDONLY)
+    assert bench.fs.read(fh, 0, 10) == b"base"
+    bench.fs.chmod("/a", 0o600)
+    bench.memory.foreign_put("a", b"theirs, longer")
+    bench.drain()
+    with pytest.raises(Stale):
+        bench.fs.read(fh, 0, 20)
+    bench.fs.release(fh)
+    assert bench.read("/a") == b"theirs, longer"

@@ -214,3 +214,21 @@ def test_rename_over_an_existing_target(bench: Bench) -> None:
     bench.drain()
     bench.fs.rename("/a", "/b")
     bench.check({"b": b"one"})
+
+
+def test_a_subdirectory_moved_out_and_back_while_the_move_above_is_owed(make_bench: Make) -> None:
+    """Its own marker never went up, what is in it did: the children follow all the same."""
+    bench = make_bench()
+    for path in ("/k", "/k/c"):
+        bench.mkdir(path)
+    bench.store.fail("put", "k/", times=FOR_GOOD)
+    bench.store.fail("put", "k/c/", times=FOR_GOOD)
+    bench.write("/k/c/f", b"content")
+    until(lambda: "k/c/f" in bench.object_keys())
+    with bench.index.transaction():  # all three before the write-back sees the first
+        bench.fs.rename("/k", "/l")
+        bench.fs.rename("/l/c", "/m")
+        bench.fs.rename("/m", "/l/c")
+    bench.store.heal()
+    bench.check({"l/c/f": b"content"})
+    assert bench.object_keys() == {"l/", "l/c/", "l/c/f"}

@@ -118,16 +118,21 @@ def test_many_threads(make_bench: Make, fault: Moment | None) -> None:
     bench.store.fail("put", times=0, skip=FOR_GOOD)
     bench.store.watch = no_lock_is_held(bench)
     left = bench.drive.writeback.drain(20.0, lambda backlog: None)
-    assert not left
+    assert not left, bench.oddities()
     known = bench.tree()
     assert bench.bucket() == known
-    assert bench.conflicts() == 0
+    assert bench.conflicts() == 0, [call for call in bench.store.calls if call[1] in conflict_keys(bench)]
     bench.drive.close()
     folder = bench.folder / "anew"
     folder.mkdir()
     bench.folder = folder
     bench.start()
     assert bench.tree() == known
+
+
+def conflict_keys(bench: Bench) -> set[str]:
+    """The keys of objects that met a conflict, by the names of their copies."""
+    return {key.split(" (conflict")[0] for key in bench.object_keys() if "(conflict" in key}
 
 
 def test_deaths_among_many_threads(make_bench: Make, tmp_path: Path) -> None:

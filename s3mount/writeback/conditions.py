@@ -1,0 +1,84 @@
+"""What this store makes of conditional writes, found out by trying, and what is done where it cannot be relied on.
+
+Called by the recovery thread (probe), the workers (ensure) and the conflict resolver (refused), with no lock held.
+
+Every write says which version it replaces. A store that ignores that, or refuses the right version as well (Ceph's
+gateway of old), is asked for the version right before the write instead: the last writer may still win in between,
+so status says what was found.
+"""
+
+import logging
+from enum import Enum
+
+from s3mount.errors import Missing, PreconditionFailed, StoreError
+from s3mount.index.index import Index
+from s3mount.metadata import CONTENT_TYPE_FILE
+from s3mount.model import ETag, ObjectKey
+from s3mount.store.base import ANY, Condition, ConditionKind, ObjectStore, matches
+
+log = logging.getLogger(__name__)
+
+FACT = "conditional_writes"
+NO_ETAG = ETag("0" * 32)
+
+
+class Support(Enum):
+    """How the store treats the conditions of a write."""
+
+    UNKNOWN = "unknown"  # not tried yet
+    HONOURED = "honoured"
+    IGNORED = "ignored"  # it writes whatever is there
+    REFUSED = "refused"  # it answers "precondition failed" to the right version too
+
+
+class Conditions:
+    def __init__(self, store: ObjectStore, index: Index):
+        self._store = store
+        self._index = index
+        self._support = Support(index.fact(FACT) or Support.UNKNOWN.value)
+
+    @property
+    def support(self) -> Support:
+        return self._support
+
+    def probe(self) -> None:
+        """Ask once in the life of an index: write a key that nobody has, on the condition that it is a version nobody
+        has. Where conditions hold, nothing is made. What a store makes all the same is deleted at once."""
+        if self._support is not Support.UNKNOWN:
+            return
+        key = ObjectKey(f".s3mount-probe-{self._index.uuid}")
+        try:
+            self._store.put(key, b"", metadata={}, content_type=CONTENT_TYPE_FILE, condition=matches(NO_ETAG))
+        except PreconditionFailed:
+            self._found(Support.HONOURED)
+        except StoreError as error:
+            log.info("whether conditional writes hold could not be tried: %s", error)
+        else:
+            self._store.delete([key])
+            self._found(Support.IGNORED)
+            log.warning("this S3 server ignores conditional writes: when two write one key, the last may win")
+
+    def refused(self) -> None:
+        """The store refused a write on the version that is there."""
+        if self._support is Support.HONOURED or self._support is Support.UNKNOWN:
+            self._found(Support.REFUSED)
+            log.warning("this S3 server refuses If-Match on the right version: versions are compared before each write")
+
+    def _found(self, support: Support) -> None:
+        self._support = support
+        self._index.set_fact(FACT, support.value)
+
+    def ensure(self, key: ObjectKey, condition: Condition) -> Condition:
+        """The condition to send. Raises PreconditionFailed where the store is not trusted with it and it does not
+        hold, StoreError when that could not be found out."""
+        if condition.kind is ConditionKind.ANY or self._support in (Support.HONOURED, Support.UNKNOWN):
+            return condition
+        if self._support is Support.REFUSED and condition.kind is ConditionKind.ABSENT:
+            return condition
+        try:
+            there: ETag | None = self._store.head(key).etag
+        except Missing:
+            there = None
+        if there != condition.etag:
+            raise PreconditionFailed(f"{key!r} is not the version it was")
+        return ANY

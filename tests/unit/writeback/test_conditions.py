@@ -1,0 +1,102 @@
+"""writeback/conditions.py on stores that honour, ignore or refuse the conditions of a write (P6)."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from s3mount.drive import Drive, DriveOptions
+from s3mount.errors import PreconditionFailed
+from s3mount.model import Caller, ETag, ObjectKey
+from s3mount.remote.defaults import Defaults
+from s3mount.store.base import ANY, Body, Condition, ConditionKind
+from s3mount.writeback.conditions import Support
+from tests.support.memory_store import MemoryStore
+
+
+class IgnoringStore(MemoryStore):
+    """Writes whatever is there, as many emulators do."""
+
+    def put(
+        self, key: ObjectKey, body: Body, *, metadata: Mapping[str, str], content_type: str, condition: Condition = ANY
+    ) -> ETag:
+        return super().put(key, body, metadata=metadata, content_type=content_type)
+
+
+class RefusingStore(MemoryStore):
+    """Refuses If-Match whether the version is right or not, as Ceph's gateway 16 does."""
+
+    def put(
+        self, key: ObjectKey, body: Body, *, metadata: Mapping[str, str], content_type: str, condition: Condition = ANY
+    ) -> ETag:
+        if condition.kind is ConditionKind.MATCHES:
+            raise PreconditionFailed("no If-Match here")
+        return super().put(key, body, metadata=metadata, content_type=content_type, condition=condition)
+
+
+def make_drive(store: MemoryStore, folder: Path) -> Drive:
+    folder.mkdir(exist_ok=True)
+    options = DriveOptions(
+        defaults=Defaults(0, 0, 0o022), cache_limit_bytes=1 << 26, write_back_delay_s=0.02, may_probe=True
+    )
+    return Drive(store, folder, options)
+
+
+def write(drive: Drive, path: str, content: bytes) -> None:
+    fh = drive.filesystem.create(path, 0o644, os.O_WRONLY | os.O_TRUNC, Caller(0, 0))
+    drive.filesystem.write(fh, 0, content)
+    drive.filesystem.flush(fh)
+    drive.filesystem.release(fh)
+
+
+def drain(drive: Drive) -> None:
+    assert drive.writeback.drain(20, lambda _: None) == []
+
+
+def body(store: MemoryStore, key: str) -> bytes:
+    return store.objects()[ObjectKey(key)].body
+
+
+@pytest.mark.parametrize(("store", "support"), [(MemoryStore(), Support.HONOURED), (IgnoringStore(), Support.IGNORED)])
+def test_found_out_at_the_first_mount_and_kept(store: MemoryStore, support: Support, tmp_path: Path) -> None:
+    drive = make_drive(store, tmp_path / "state")
+    drive.close()  # waits for the recovery thread, which probes
+    assert drive.writeback.conditional_writes is support
+    assert store.objects() == {}
+    requests = store.request_counts()["PutObject"]
+    drive = make_drive(store, tmp_path / "state")
+    assert drive.writeback.conditional_writes is support
+    drive.close()
+    assert store.request_counts()["PutObject"] == requests
+
+
+def test_both_sides_are_kept_on_a_store_that_ignores_conditions(tmp_path: Path) -> None:
+    store = IgnoringStore()
+    make_drive(store, tmp_path / "state").close()
+    drive = make_drive(store, tmp_path / "state")
+    write(drive, "/file", b"first")
+    drain(drive)
+    store.foreign_put("file", b"foreign")
+    write(drive, "/file", b"second")
+    drain(drive)
+    drive.close()
+    assert body(store, "file") == b"foreign"
+    (copy,) = [key for key in store.objects() if "(conflict" in key]
+    assert body(store, copy) == b"second"
+
+
+def test_files_are_overwritten_on_a_store_that_refuses_if_match(tmp_path: Path) -> None:
+    store = RefusingStore()
+    drive = make_drive(store, tmp_path / "state")
+    for content in (b"first", b"second", b"third"):
+        write(drive, "/file", content)
+        drain(drive)
+        assert body(store, "file") == content
+    assert drive.writeback.conditional_writes is Support.REFUSED
+    store.foreign_put("file", b"foreign")
+    write(drive, "/file", b"fourth")
+    drain(drive)
+    drive.close()
+    assert body(store, "file") == b"foreign"
+    assert len(store.objects()) == 2
