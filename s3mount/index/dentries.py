@@ -90,18 +90,18 @@ class Dentries:
             key = "/".join(reversed(names))
             return ObjectKey(f"{key}/" if inode.is_dir and key else key)
 
-    def written_key(self, directory: Inode) -> ObjectKey | None:
-        """The key below which was written what lies in `directory`: its own remote key, or, while it has none, its
-        name below the one of its parent. None below an orphan."""
+    def written_key(self, inode: Inode) -> ObjectKey | None:
+        """Where a move of the directories above expects this: for a directory its remote key, or, while it has none,
+        and for everything else, its name below the written key of its parent. None for an orphan and below one."""
         with self._database.locked():
-            names: list[str] = []
-            while directory.remote_key is None:
-                place = self.place(directory.ino)
+            parts: list[str] = []
+            while not inode.is_dir or inode.remote_key is None:
+                place = self.place(inode.ino)
                 if place is None:
                     return None
-                names.append(place[1])
-                directory = self._inodes.get(place[0])
-            return ObjectKey(directory.remote_key + "".join(f"{name}/" for name in reversed(names)))
+                parts.append(f"{place[1]}/" if inode.is_dir else place[1])
+                inode = self._inodes.get(place[0])
+            return ObjectKey(inode.remote_key + "".join(reversed(parts)))
 
     def resolve_key(self, key: ObjectKey) -> Inode | None:
         """The inode whose path stands for `key` now, by the index alone."""

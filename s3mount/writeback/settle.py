@@ -65,12 +65,18 @@ class Settlement:
                 if inode is None:
                     self._index.tombstones.put(key, etag, context.clock.now_ns())
                     return
+                if inode.is_dir and self._index.dentries.written_key(inode) != key:
+                    self._leave_stray_marker(inode, key, etag)
+                    return
                 self._leave_old_key(inode, key)
                 self._index.tombstones.remove([key])
                 self._index.parked.remove(inode.ino)
-                # Renamed meanwhile, by itself or with a directory above, the new key is owed whatever the snapshot
-                # says: it may have been taken after the rename, for a write to the old key.
-                is_elsewhere = self._index.dentries.path_key(inode) not in (None, key)
+                # Renamed meanwhile, by itself or with a directory above, the move is owed whatever the snapshot says:
+                # it may have been taken after the rename, for a write to the old key; or the directory above may be
+                # back where it was, and think that what lies below it is still where it had been in between.
+                is_elsewhere = self._index.dentries.place(inode.ino) is not None and (
+                    self._index.dentries.path_key(inode) != key or self._index.dentries.written_key(inode) != key
+                )
                 self._index.inodes.update(
                     replace(
                         inode,
@@ -87,6 +93,14 @@ class Settlement:
             if inode.content_generation == snapshot.content_generation and inode.is_file:
                 context.cache.mark_clean(inode.ino)
         context.totals.count_upload(snapshot.size if snapshot.content_owed else 0)
+
+    def _leave_stray_marker(self, directory: Inode, key: ObjectKey, etag: ETag) -> None:
+        """The directory was moved while its marker was on the way, and what lies below it is elsewhere: that is what
+        it must remember to hand its next move down."""
+        self._index.tombstones.put(key, etag, self._context.clock.now_ns())
+        self._index.keep_written_key(directory)
+        directory = self._index.inodes.get(directory.ino)
+        self._index.inodes.update(replace(directory, attempt_key=None, meta_generation=directory.meta_generation + 1))
 
     def _leave_old_key(self, inode: Inode, key: ObjectKey) -> None:
         """The object this inode came from is nobody's now: to be deleted, and free for whoever waits for its key."""

@@ -175,5 +175,8 @@ class Bench:
             inode = self.index.inodes.get(ino)
             key = self.index.dentries.path_key(inode)
             if (not inode.is_owed and inode.remote_key != key) or (key is None and inode.nlink):
-                odd.append(f"path {key!r}: {inode}")
+                calls = [call for call in self.store.calls if call[1] in (key, inode.remote_key)]
+                odd.append(
+                    f"path {key!r}, remote {inode.remote_key!r}, ino {inode.ino}, meta {inode.meta_generation}: {calls}"
+                )
         return odd

@@ -10,6 +10,7 @@ from tests.faults.bench import KIB, MIB, Bench, until
 from tests.support.faulty_store import FOR_GOOD, Moment
 
 Make = Callable[..., Bench]
+FAR_NS = 1 << 62
 
 
 @pytest.mark.parametrize("moment", list(Moment))
@@ -192,3 +193,48 @@ def test_a_multipart_upload_aborted_by_someone_else_is_no_conflict(bench: Bench)
         bench.memory.abort_multipart(upload.key, upload_id)
     gate.open()
     bench.check({"big": data[:MIB] + b"edit" + data[MIB + 4 :]})
+
+
+def test_a_directory_moved_away_back_and_away_again_during_an_upload(make_bench: Make) -> None:
+    """The upload ends under the first name while the directory believes its files are under the second."""
+    bench = make_bench()
+    bench.mkdir("/b")
+    bench.settle()
+    bench.memory.foreign_put("b/a", b"foreign content")
+    bench.refresh("/b")
+    gate = bench.store.hold("get", "b/a")  # the rest of it, before the upload looks at the file
+    fh = bench.open("/b/a")
+    bench.fs.write(fh, 0, b"changed")
+    bench.close_file(fh)
+    gate.wait_arrived()
+    bench.fs.rename("/b", "/p")
+    until(lambda: bench.index.inodes.get(bench.ino("/p")).remote_key == "p/")
+    with bench.index.transaction():
+        bench.fs.rename("/p", "/b")
+        bench.index.inodes.set_due(bench.ino("/b"), FAR_NS)
+    gate.open()
+    until(lambda: not bench.index.inodes.get(bench.ino("/b/a")).content_owed)
+    bench.fs.rename("/b", "/p")
+    bench.check({"p/a": b"changed content"})
+
+
+def test_a_marker_that_arrives_when_its_directory_has_moved_on(make_bench: Make) -> None:
+    """What was written below it meanwhile follows the next move."""
+    bench = make_bench()
+    for path in ("/b", "/b/c"):
+        bench.mkdir(path)
+    bench.settle()
+    gate = bench.store.hold("put", "b/c/")
+    bench.fs.chmod("/b/c", 0o700)
+    gate.wait_arrived()
+    bench.fs.rename("/b", "/p")
+    until(lambda: bench.index.inodes.get(bench.ino("/p")).remote_key == "p/")
+    with bench.index.transaction():
+        bench.fs.rename("/p", "/b")
+        bench.index.inodes.set_due(bench.ino("/b"), FAR_NS)
+    gate.open()
+    until(lambda: bench.index.inodes.get(bench.ino("/b/c")).attempt_key is None)
+    bench.fs.rename("/b", "/p")
+    bench.write("/p/c/f", b"content")
+    bench.check({"p/c/f": b"content"})
+    assert bench.object_keys() == {"p/", "p/c/", "p/c/f"}

@@ -118,7 +118,7 @@ def test_many_threads(make_bench: Make, fault: Moment | None) -> None:
     bench.store.fail("put", times=0, skip=FOR_GOOD)
     bench.store.watch = no_lock_is_held(bench)
     left = bench.drive.writeback.drain(20.0, lambda backlog: None)
-    assert not left, bench.oddities()
+    assert not left, "\n".join(bench.oddities())
     known = bench.tree()
     assert bench.bucket() == known
     assert bench.conflicts() == 0, [call for call in bench.store.calls if call[1] in conflict_keys(bench)]
