@@ -11,7 +11,7 @@ from cachetools import LRUCache
 from s3mount.clock import Clock
 from s3mount.errors import StoreError
 from s3mount.index.index import Index
-from s3mount.model import Ino
+from s3mount.model import Ino, ObjectKey
 from s3mount.remote.defaults import Defaults
 from s3mount.remote.flights import Flights
 from s3mount.remote.guard import WriteGuard
@@ -21,6 +21,7 @@ from s3mount.store.base import ObjectStore
 log = logging.getLogger(__name__)
 
 FRESH_DIRECTORIES_MAX = 100_000
+REPORTED_MAX = 10_000
 RETRY_AFTER_FAILURE_S = 5.0
 
 
@@ -45,6 +46,7 @@ class Lister:
         self._observer = observer
         self._flights = Flights()
         self._lock = threading.Lock()
+        self._reported: LRUCache[ObjectKey, str] = LRUCache(REPORTED_MAX)
         self._fresh_until_s: LRUCache[Ino, float] = LRUCache(FRESH_DIRECTORIES_MAX)
 
     def mark_fresh(self, ino: Ino) -> None:
@@ -68,6 +70,14 @@ class Lister:
                 return
         self._flights.run(ino, lambda: self._list(ino))
 
+    def _report_once(self, key: ObjectKey, why: str) -> None:
+        """Every listing meets the same keys again; the log tells of each once."""
+        with self._lock:
+            is_news = self._reported.get(key) != why
+            self._reported[key] = why
+        if is_news:
+            log.warning("object %r %s: it is left out of its directory", key, why)
+
     def ensure_listed(self, ino: Ino) -> None:
         """Return when every child the bucket has is in the index, however long ago that was learnt."""
         directory = self._index.inodes.find(ino)
@@ -81,7 +91,7 @@ class Lister:
         with self._guard.listing() as began:
             merge = DirectoryMerge(
                 self._index, self._guard, self._defaults, self._clock,
-                dir_ino=ino, dir_key=directory.remote_key, began=began,
+                dir_ino=ino, dir_key=directory.remote_key, began=began, report=self._report_once,
             )  # fmt: skip
             try:
                 token = None

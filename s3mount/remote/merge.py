@@ -14,7 +14,7 @@ whose key has become a prefix as well.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -63,8 +63,10 @@ class DirectoryMerge:
 
     def __init__(
         self, index: Index, guard: WriteGuard, defaults: Defaults, clock: Clock, *, dir_ino: Ino, dir_key: ObjectKey,
-        began: int,
+        began: int, report: Callable[[ObjectKey, str], None],
     ):  # fmt: skip
+        """`report(key, why)` is told of each object that cannot be shown."""
+        self._report = report
         self._index = index
         self._guard = guard
         self._defaults = defaults
@@ -120,7 +122,7 @@ class DirectoryMerge:
         name = key[len(self._dir_key) : len(key) - len(suffix)]
         if keys.is_listable(name):
             return name
-        log.warning("key %r cannot be shown as a file name and is left out of its directory", key)
+        self._report(key, "is not a file name")
         return None
 
     def _is_ours_to_ignore(self, key: ObjectKey) -> bool:
@@ -142,7 +144,7 @@ class DirectoryMerge:
         if name is None:
             return
         if name in self._foreign_prefixes:
-            log.warning("object %r is hidden by the directory of the same name", info.key)
+            self._report(info.key, "is hidden by the directory of the same name")
             return
         if self._is_ours_to_ignore(info.key):
             self._seen.add(name)
