@@ -31,6 +31,11 @@ def conflict_name(name: str, host: str, at_ns: int) -> str:
     return stem.encode()[:room].decode("utf-8", "ignore") + mark + extension
 
 
+def _attempt_but(inode: Inode, key: ObjectKey) -> ObjectKey | None:
+    """The attempt that stays on record once the outcome of one at `key` is known."""
+    return None if inode.attempt_key == key else inode.attempt_key
+
+
 class ConflictResolver:
     def __init__(self, context: WriteBackContext):
         self._context = context
@@ -108,7 +113,7 @@ class ConflictResolver:
                         remote_etag=there.etag,
                         remote_size=there.size,
                         meta_generation=now.meta_generation + 1,
-                        attempt_key=None,
+                        attempt_key=_attempt_but(now, key),
                     )
                 )
         if is_ours and inode.is_file and inode.content_owed:
@@ -143,7 +148,7 @@ class ConflictResolver:
                         remote_key=None,
                         remote_etag=None,
                         remote_size=0,
-                        attempt_key=None,
+                        attempt_key=_attempt_but(now, key),
                     )
                 )
         log.warning("%r was removed by someone else; the local version is uploaded again", key)
@@ -164,6 +169,7 @@ class ConflictResolver:
         place = self._index.dentries.place(inode.ino)
         if place is not None:
             self._index.dentries.remove(*place, inode)
+        self._index.abandon_attempt(inode, self._context.clock.now_ns())
         gone = replace(inode, nlink=0, remote_key=None, remote_etag=None, attempt_key=None)
         self._index.inodes.update(gone)
         log.warning("%r was removed by someone else before its rename reached the bucket", inode.remote_key)
