@@ -63,6 +63,8 @@ class Relay:
                     self._ended.wait(LOOK_S)
                     continue
                 for readable in select.select(list(other), [], [], LOOK_S)[0]:
+                    if self.flow is not Flow.PASS:
+                        break
                     piece = readable.recv(PIECE_BYTES)
                     if not piece:
                         return

@@ -174,17 +174,17 @@ def test_what_nothing_is_mounted_at(seaweed: S3Server, bucket: str, tmp_path: Pa
 
 @pytest.mark.parametrize("hidden", ["no-device", "no-fuse-behind-it"])
 def test_no_fuse_device(seaweed: S3Server, bucket: str, tmp_path: Path, hidden: str) -> None:
-    """In a mount namespace of its own, with a /dev that holds /dev/null, and maybe /dev/null as /dev/fuse."""
+    """In a mount namespace of its own, whose /dev holds null and urandom, and maybe /dev/null as /dev/fuse."""
     if os.geteuid() != 0:
         pytest.skip("only root can make a mount namespace with another /dev: NOT TESTED: no FUSE device")
-    names = ["null"] if hidden == "no-device" else ["null", "fuse"]
+    sources = {"null": "null", "urandom": "urandom"} | ({} if hidden == "no-device" else {"fuse": "null"})
     dev = tmp_path / "dev"
     dev.mkdir()
-    for name in names:
+    for name in sources:
         (dev / name).touch()
     with CliMount(seaweed, bucket, tmp_path, expected_log=["."]) as drive:
         command = shlex.join([sys.executable, "-m", "s3mount", *drive.mount_words()])
-        binds = [f"mount --bind /dev/null {dev}/{name}" for name in names]
+        binds = [f"mount --bind /dev/{source} {dev}/{name}" for name, source in sources.items()]
         script = " && ".join([*binds, f"mount --rbind {dev} /dev", f"exec {command}"])
         begin = time.monotonic()
         outcome = subprocess.run(
