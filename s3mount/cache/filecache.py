@@ -6,6 +6,7 @@ Knows nothing of names, uploads or conflicts. The caller serialises changes to o
 object was replaced by someone else, before the index names the new version.
 """
 
+import errno
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -197,7 +198,7 @@ class FileCache:
 
     def sync(self, ino: Ino) -> None:
         """The file's bytes survive power loss on return; the row needs save and the index's durable commit after.
-        Raises IOFailure."""
+        Raises NoSpace, IOFailure."""
         with self._files.locked(ino) as file:
             names = file.unsynced_names
         try:
@@ -212,7 +213,8 @@ class FileCache:
             if names:
                 self._disk.fsync_directory(ino)
         except OSError as error:
-            raise IOFailure(f"cannot sync the cache file of inode {ino}: {error.strerror or error}") from error
+            kind = NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else IOFailure
+            raise kind(f"cannot sync the cache file of inode {ino}: {error.strerror or error}") from error
         if names:
             with self._files.locked(ino) as file:
                 file.name_synced_locked(names)

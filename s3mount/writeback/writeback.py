@@ -191,6 +191,8 @@ class WriteBack:
                 backlog = self.backlog()
                 on_progress(backlog)
                 if backlog.is_empty:
+                    # Or a power cut could bring rows back that owe what the bucket has in a newer version.
+                    self._index.commit_durably()
                     return []
                 if time.monotonic() >= deadline or self._only_refused(backlog):
                     return self.left()
