@@ -63,6 +63,7 @@ class MountHandlers:
             "requests": dict(drive.store.request_counts()),
             "cache_bytes": drive.cache.used_bytes,
             "cache_limit_bytes": drive.cache.limit_bytes,
+            "cache_damaged": drive.cache.damaged,
             "conflicts": conflicts,
             "errors": [
                 {"path": left.path, "cause": left.cause, "since": (left.since_ns or 0) / 1e9}

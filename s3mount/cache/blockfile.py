@@ -24,55 +24,30 @@ What a later run sees if the process dies inside a window (the row is what `entr
 Power loss: trust.py for clean bytes; dirty ones are in the file before the row that names them is durable (fsync is
 sync, then save, then the index's commit), and the evictor makes rows durable before it punches what was once dirty.
 A dirty byte that is lost all the same (never fsynced, or discarded just before) lies past the file's length: reading
-it is IOFailure, never zeros.
+it is Damaged, never zeros.
 """  # noqa: E501
 
 import errno
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 
-from s3mount.cache.budget import Budget, Reservation
-from s3mount.cache.disk import Buffer, Disk, DiskFile
-from s3mount.cache.entries import CacheEntries
+from s3mount.cache.budget import Reservation
+from s3mount.cache.disk import Buffer, DiskFile
 from s3mount.cache.extents import Extents
-from s3mount.cache.open_files import OpenFiles
+from s3mount.cache.ground import Flight, Ground
 from s3mount.cache.readahead import GRAIN_BYTES_MIN, SLACK_BYTES, ReadAhead
-from s3mount.clock import Clock
-from s3mount.errors import FsError, IOFailure, NoSpace
-from s3mount.model import ETag, Ino
+from s3mount.cache.seals import Seals
+from s3mount.errors import Damaged, FsError, IOFailure, NoSpace
+from s3mount.model import Ino
 
+# Past the last byte of any file.
+OFFSET_MAX = 1 << 62
 # Overwriting clean bytes saves the row once per window of this size.
 DECLARED_WINDOW_BYTES = 8 << 20
 # A crash forgets, and fetches again, at most this much of what was fetched into one file.
 FILLED_UNSAVED_BYTES_MAX = 1 << 20
 # A fetch costs a request whatever its size: of a file with no more than this present, no rest is kept.
 EVICTED_WHOLE_BYTES_MAX = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What every block file stands on."""
-
-    disk: Disk
-    entries: CacheEntries
-    budget: Budget
-    clock: Clock
-    open_files: OpenFiles
-    tag: bytes
-
-
-@dataclass(slots=True, eq=False)
-class Flight:
-    """One request under way for [start, end) of the version `etag`."""
-
-    start: int
-    end: int
-    etag: ETag
-    epoch: int
-    reservation: Reservation | None = None
-    done: Future[bytes] = field(init=False)
 
 
 class BlockFile:
@@ -94,11 +69,15 @@ class BlockFile:
         "is_saved",
         "lock",
         "present",
+        "seals",
         "used_ns",
     )
 
-    def __init__(self, ino: Ino, ground: Ground, present: Extents, dirty: Extents, *, is_saved: bool, length: int):
+    def __init__(
+        self, ino: Ino, ground: Ground, present: Extents, dirty: Extents, seals: Seals, *, is_saved: bool, length: int
+    ):
         self.ino = ino
+        self.seals = seals
         self.lock = threading.Lock()
         self.present = present
         self.dirty = dirty
@@ -151,13 +130,13 @@ class BlockFile:
         self._length = 0
 
     def read_locked(self, start: int, end: int) -> bytes:
-        """The bytes of a present range. Raises IOFailure."""
+        """The bytes of a present range. Raises Damaged, IOFailure."""
         try:
             data = (self._file or self._opened_locked(create=False)).pread(end - start, start)
         except OSError as error:
             raise self._failure("read", error) from error
         if len(data) != end - start:
-            raise IOFailure(f"the cache file of inode {self.ino} has lost its bytes after {start + len(data)}")
+            raise Damaged(f"the cache file of inode {self.ino} has lost its bytes after {start + len(data)}")
         return data
 
     def _pwrite_locked(self, offset: int, data: Buffer) -> None:
@@ -175,7 +154,9 @@ class BlockFile:
         """Raises NoSpace or IOFailure: the content is then as before, but for a part of `data` where bytes were
         present already, and that counts as dirty."""
         end = offset + len(data)
+        self.seals.cut(offset, end, self._read_or_nothing)
         self._declare_locked(offset, end)
+        self._unseal_locked(offset, end)
         try:
             self._pwrite_locked(offset, data)
         except OSError as error:
@@ -183,9 +164,25 @@ class BlockFile:
                 self.dirty.add(start, stop)
                 self.is_saved = False
             raise self._failure("write", error) from error
+        self.seals.add(offset, data)
         self.dirty.add(offset, end)
         self._ground.budget.grew(self.present.add(offset, end))
         self.is_saved = False
+
+    def _unseal_locked(self, start: int, end: int) -> None:
+        """Before the bytes of [start, end) change: no seal speaks of them, nor does one that a later run would load."""
+        self.seals.cut(start, end, self._read_or_nothing)
+        segments = self.seals.saved_over(start, end)
+        if segments:
+            self._ground.entries.save_seals(self.ino, dict.fromkeys(segments, b""))
+            self.seals.forget_saved(segments)
+            self.is_saved = False
+
+    def _read_or_nothing(self, start: int, end: int) -> bytes:
+        try:
+            return self.read_locked(start, end)
+        except IOFailure:
+            return b""
 
     def _declare_locked(self, start: int, end: int) -> None:
         """Before clean bytes change: let the row say they are dirty, so that no later run takes a half of an edit
@@ -202,10 +199,11 @@ class BlockFile:
 
     def resize_locked(self, old_size: int, new_size: int) -> None:
         """Raises NoSpace or IOFailure; nothing has changed then, or the tail past the smaller size is not present."""
+        kept = min(old_size, new_size)
+        self._unseal_locked(kept, OFFSET_MAX)
         if new_size < old_size:
             self._forget_tail_locked(new_size)
             self.save_locked()
-        kept = min(old_size, new_size)
         try:
             if new_size > old_size or self._length > kept:
                 file = self._opened_locked(create=True)
@@ -237,6 +235,7 @@ class BlockFile:
         try:
             file = self._opened_locked(create=True)
             for piece in missing:
+                self._unseal_locked(*piece)
                 if self._ground.disk.can_punch:
                     file.punch_hole(*piece)
                 else:
@@ -273,12 +272,22 @@ class BlockFile:
             return
         view = memoryview(data)
         for start, end in self.present.missing(flight.start, flight.end):
-            self._pwrite_locked(start, view[start - flight.start : end - flight.start])
+            piece = view[start - flight.start : end - flight.start]
+            self._unseal_locked(start, end)
+            self._pwrite_locked(start, piece)
+            self.seals.add(start, piece)
             self._ground.budget.grew(self.present.add(start, end), room)
             self._filled_unsaved += end - start
             self.is_saved = False
         if self._filled_unsaved >= FILLED_UNSAVED_BYTES_MAX or flight.start == 0:
             self.save_locked()
+
+    def drop_damaged_locked(self, start: int, end: int) -> None:
+        """The clean bytes of [start, end) are not what was fetched: present no more."""
+        self.seals.cut(start, end, self._read_or_nothing)
+        self._ground.budget.freed(self.present.remove(start, end))
+        self.is_saved = False
+        self.save_locked()
 
     # -- the row -------------------------------------------------------------------------------------------------
 
@@ -291,9 +300,12 @@ class BlockFile:
     def _save_row_locked(self, dirty: Extents) -> None:
         if self.present or dirty:
             packed = self._ground.tag + self.present.packed()
-            self._ground.entries.save(self.ino, packed, dirty.packed(), self.present.total, self.used_ns)
+            seals = {number: row and self._ground.tag + row for number, row in self.seals.unsaved().items()}
+            self._ground.entries.save(self.ino, packed, dirty.packed(), self.present.total, self.used_ns, seals)
+            self.seals.mark_saved()
         else:
             self._ground.entries.remove(self.ino)
+            self.seals.clear()
         if dirty is not self._declared:
             self._declared = dirty.copy()
         self._saved_used_ns = self.used_ns
@@ -317,6 +329,7 @@ class BlockFile:
         self.dirty.clear()
         self._declared.clear()
         self._ground.entries.remove(self.ino)
+        self.seals.clear()
         self.is_saved = True
         try:
             self._unlink_locked()
@@ -341,6 +354,7 @@ class BlockFile:
             if wanted <= 0:
                 break
             end = min(end, -(-(start + wanted) // GRAIN_BYTES_MIN) * GRAIN_BYTES_MIN)
+            self.seals.cut(start, end, self._read_or_nothing)
             self.present.remove(start, end)
             taken.append((start, end))
             wanted -= end - start

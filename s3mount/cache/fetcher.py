@@ -10,9 +10,10 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
-from s3mount.cache.blockfile import BlockFile, Flight, Ground
+from s3mount.cache.blockfile import BlockFile
 from s3mount.cache.budget import Reservation
 from s3mount.cache.evictor import Evictor
+from s3mount.cache.ground import Flight, Ground
 from s3mount.cache.readahead import NEVER, Access, block_bytes_for, unit
 from s3mount.errors import Corrupt, FsError, Unreachable
 from s3mount.model import RemoteObject

@@ -13,13 +13,15 @@ from itertools import islice
 from pathlib import Path
 
 from s3mount.cache import trust
-from s3mount.cache.blockfile import Ground
+from s3mount.cache.blockfile import BlockFile
 from s3mount.cache.budget import Budget, Reservation
+from s3mount.cache.damage import DamageCount, check_locked, damaged_locked
 from s3mount.cache.disk import Buffer, Disk, LocalDisk
 from s3mount.cache.entries import CacheEntries
 from s3mount.cache.evictor import Evictor
 from s3mount.cache.extents import Extents
 from s3mount.cache.fetcher import Fetcher, Piece
+from s3mount.cache.ground import Ground
 from s3mount.cache.open_files import OpenFiles
 from s3mount.cache.table import BlockFiles
 from s3mount.clock import Clock
@@ -66,6 +68,7 @@ class FileCache:
         self._ground = Ground(disk, entries, self._budget, clock, OpenFiles(), tag)
         self._files = BlockFiles(self._ground, is_evictable)
         self._evictor = Evictor(self._ground, self._files, is_evictable)
+        self._damage = DamageCount()
         self._fetcher = Fetcher(self._ground, store, self._evictor)
 
     @property
@@ -77,17 +80,28 @@ class FileCache:
     def limit_bytes(self) -> int:
         return self._budget.limit_bytes
 
+    @property
+    def damaged(self) -> int:
+        """How many cached ranges were found damaged on disk since the start."""
+        return self._damage.total
+
+    def find_damage(self, ino: Ino) -> list[tuple[int, int, bool]]:
+        """What is damaged of the inode's cached bytes, each as (start, end, is dirty). Reads all of them."""
+        with self._files.locked(ino) as file:
+            return damaged_locked(file)
+
     # -- reading -------------------------------------------------------------------------------------------------
 
-    def read(self, ino: Ino, remote: RemoteObject | None, *, start: int, end: int) -> bytes:
+    def read(self, ino: Ino, remote: RemoteObject | None, *, start: int, end: int, for_upload: bool = False) -> bytes:
         """The bytes [start, end), which lie inside the file: those missing are fetched from `remote`, and all are as
         they were at one moment within the call. Raises StoreError from the fetch (PreconditionFailed, Missing:
-        `remote` is outdated) and IOFailure."""
+        `remote` is outdated), Damaged and IOFailure. Bytes that were damaged on disk are fetched again; `for_upload`
+        looks for damage once more in what was checked before."""
         if start >= end:
             return b""
         file = self._files.get(ino)
         with file.lock:
-            if not file.is_retired and file.present.covers(start, end):
+            if not file.is_retired and not for_upload and self._is_here_locked(file, start, end):
                 file.used_ns = self._clock.now_ns()
                 ahead = file.ahead
                 ahead.position = end
@@ -96,14 +110,22 @@ class FileCache:
                 return file.read_locked(start, end)
         with self._files.locked(ino) as file:
             file.used_ns = self._clock.now_ns()
+            check_locked(file, start, end, self._damage, again=for_upload)
             pieces = self._fetcher.gather_locked(file, remote, start, end)
             if end > file.ahead.trigger and remote is not None:
                 self._fetcher.read_ahead_locked(file, remote)
         return self._fetcher.resolve(pieces)
 
+    def _is_here_locked(self, file: BlockFile, start: int, end: int) -> bool:
+        if file.seals.unverified(start, end):
+            check_locked(file, start, end, self._damage)
+        return file.present.covers(start, end)
+
     def load(self, ino: Ino, remote: RemoteObject | None, size: int) -> None:
         """Make [0, size) present, out of the calling thread's reservation if it has one. Raises StoreError from the
-        fetch, NoSpace when the cache cannot hold it, IOFailure."""
+        fetch, NoSpace when the cache cannot hold it, Damaged, IOFailure. What was present is checked for damage."""
+        with self._files.locked(ino) as file:
+            check_locked(file, 0, size, self._damage, again=True)
         room = self._budget.current()
         fetched = min(size, remote.size) if remote is not None else 0
         for _ in range(LOAD_ATTEMPTS_MAX):

@@ -4,15 +4,19 @@ import sqlite3
 from collections.abc import Callable
 
 from s3mount.errors import MountError
-from s3mount.index.schema import SCHEMA_VERSION
+from s3mount.index.schema import CACHE_SEAL, SCHEMA_VERSION
 
 
 def _index_attempts(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX inode_attempt ON inode (attempt_key) WHERE attempt_key IS NOT NULL")
 
 
+def _add_seals(connection: sqlite3.Connection) -> None:
+    connection.execute(CACHE_SEAL)
+
+
 # STEPS[n] brings an index of version n to version n + 1 inside one transaction.
-STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _index_attempts}
+STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _index_attempts, 2: _add_seals}
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:

@@ -5,7 +5,7 @@ This page is the reference for the index format. A change of it is a new SCHEMA_
 Times are nanoseconds since the epoch. Keys are relative to the mounted prefix. NULL always means "none", never zero.
 """
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 DDL = """
 -- Facts about the index itself: 'uuid' marks this index's own writes in the bucket (never changes).
@@ -118,6 +118,19 @@ CREATE TABLE cache_entry (
     used_ns      INTEGER NOT NULL
 );
 CREATE INDEX cache_entry_used ON cache_entry (used_ns) WHERE present_size > 0;
+
 """
+
+CACHE_SEAL = """
+-- Checksums of present bytes, for 8 MiB of a file a row; see cache/seals.py.
+CREATE TABLE cache_seal (
+    ino     INTEGER NOT NULL,
+    segment INTEGER NOT NULL,
+    seals   BLOB NOT NULL,
+    PRIMARY KEY (ino, segment)
+) WITHOUT ROWID;
+"""
+
+DDL += CACHE_SEAL
 
 DUE_NEVER = (1 << 63) - 1

@@ -195,7 +195,7 @@ class FileIO:
     def _raise_if_parked(self, ino: Ino) -> None:
         parked = self._index.parked.find(ino)
         if parked is not None:
-            raise IOFailure(f"S3 refuses this file: {parked.cause}")
+            raise IOFailure(f"this file cannot be uploaded: {parked.cause}")
 
     def release(self, fh: Fh) -> None:
         context = self._context

@@ -108,7 +108,7 @@ class MultipartUpload:
             return context.store.copy_part(
                 key, upload_id, part.number, source=base.key, source_etag=base.etag, start=part.start, end=part.end
             )
-        body = context.cache.read(inode.ino, base, start=part.start, end=part.end)
+        body = context.cache.read(inode.ino, base, start=part.start, end=part.end, for_upload=True)
         return context.store.upload_part(key, upload_id, part.number, body)
 
     def _check_unmoved(self, inode: Inode) -> None:

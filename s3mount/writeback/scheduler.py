@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from cachetools import LRUCache
 
-from s3mount.errors import FsError, Missing, PreconditionFailed, StoreError
+from s3mount.errors import Damaged, FsError, Missing, PreconditionFailed, S3mountError, StoreError
 from s3mount.index.schema import DUE_NEVER
 from s3mount.model import Ino, Inode, ObjectKey
 from s3mount.writeback.claims import Claims
@@ -210,6 +210,8 @@ class Scheduler:
             self._resolve(inode, key, error)
         except StoreError as error:
             self._failed(inode, key, error)
+        except Damaged as error:
+            self._park(inode, key, error)
         except FsError as error:
             log.warning("upload of %r failed in the cache: %s", key, error)
             self._postpone(inode.ino)
@@ -255,14 +257,17 @@ class Scheduler:
         if error.temporary:
             wait_s = self._postpone(inode.ino)
             log.warning("upload of %r failed, again in %.0f s: %s", key, wait_s, error)
-            return
+        else:
+            self._park(inode, key, error)
+
+    def _park(self, inode: Inode, key: ObjectKey, error: S3mountError) -> None:
         with self._index.transaction():
             now = self._index.inodes.find(inode.ino)
             if now is None:
                 return
             self._index.parked.put(inode.ino, str(error), self._context.clock.now_ns())
             self._index.inodes.update(replace(now, due_ns=DUE_NEVER))
-        log.error("upload of %r is refused and parked, its data is kept: %s", key, error)
+        log.error("upload of %r cannot be done and is parked, its data is kept: %s", key, error)
 
     def _postpone(self, ino: Ino) -> float:
         failures = self._setback(ino).failures + 1

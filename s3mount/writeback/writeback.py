@@ -143,7 +143,7 @@ class WriteBack:
             return False
         parked = self._index.parked.find(snapshot.ino)
         if parked is not None:
-            raise IOFailure(f"S3 refuses this file: {parked.cause}")
+            raise IOFailure(f"this file cannot be uploaded: {parked.cause}")
         return (
             now.content_uploaded < snapshot.content_generation
             or now.meta_uploaded < snapshot.meta_generation

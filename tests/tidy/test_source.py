@@ -36,7 +36,7 @@ ALLOWED = {
 ONLY_IN = {
     "boto3": {"store", "demo"},
     "botocore": {"store", "demo"},
-    "awscrt": {"store"},
+    "awscrt": {"store", "cache"},
     "mfusepy": {"bindings"},
     "winfspy": {"bindings"},
     "sqlite3": {"index"},

@@ -182,6 +182,7 @@ def test_an_index_of_format_1_is_brought_up_to_date(tmp_path: Path) -> None:
     index.close()
     with sqlite3.connect(path) as connection:
         connection.execute("DROP INDEX inode_attempt")
+        connection.execute("DROP TABLE cache_seal")
         connection.execute("PRAGMA user_version=1")
     connection.close()
     index = Index(path, SystemClock())
