@@ -7,7 +7,7 @@ Keeps no copy of what it reads.
 
 import base64
 import contextlib
-import hashlib
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -18,15 +18,18 @@ import urllib3.exceptions
 from awscrt import checksums
 from awscrt.exceptions import AwsCrtError
 
-from s3mount.errors import Corrupt, Missing, PreconditionFailed, StoreError, Unreachable
+from s3mount.errors import Corrupt, Missing, PreconditionFailed, Rejected, StoreError, Unreachable
 from s3mount.model import ETag, ObjectInfo, ObjectKey
 from s3mount.store import access, s3_client, wire
 from s3mount.store.base import ANY, Body, Condition, ConditionKind, ListPage, StoreProperties
 from s3mount.store.crt import CrtClient
+from s3mount.store.part_sums import FULL_OBJECT, PartChecksum, PartSums
 from s3mount.store.request_counter import RequestCounter
 from s3mount.store.retry import Attempts
 from s3mount.store.s3_errors import ErrorContext, UploadMissing
 from s3mount.store.settings import StoreSettings
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -68,6 +71,7 @@ class S3Store:
         self._context = ErrorContext(settings.bucket, boto.client.meta.endpoint_url)
         self._properties = StoreProperties(has_root_key=bool(settings.prefix))
         self._storage_class = {"StorageClass": settings.storage_class} if settings.storage_class else {}
+        self._part_sums = PartSums()
         self._stopping = threading.Event()
         self._crt_lock = threading.Lock()
         self._crt: CrtClient | None = None
@@ -210,16 +214,30 @@ class S3Store:
     def create_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str], content_type: str) -> str:
         wire.check_metadata(metadata)
         arguments: dict[str, Any] = {"Metadata": metadata, "ContentType": content_type, **self._storage_class}
+        if self._part_sums.kind is PartChecksum.CRC64NVME:
+            try:
+                upload_id, checksum_type = self._create_multipart(key, arguments | FULL_OBJECT)
+            except Rejected as error:
+                log.info("multipart uploads have their parts checked by MD5 alone: %s", error)
+            else:
+                if checksum_type == FULL_OBJECT["ChecksumType"]:
+                    self._part_sums.begin(upload_id)
+                    return upload_id
+                # Some servers ignore what they do not know, and would refuse the checksum of the whole.
+                self.abort_multipart(key, upload_id)
+        upload_id, _ = self._create_multipart(key, arguments)
+        self._part_sums.fall_back()
+        return upload_id
+
+    def _create_multipart(self, key: ObjectKey, arguments: Mapping[str, Any]) -> tuple[str, str | None]:
         reply = self._ask(
             "CreateMultipartUpload",
             lambda: self._client.create_multipart_upload(Bucket=self._bucket, Key=self._prefix + key, **arguments),
         )
-        return reply["UploadId"]
+        return reply["UploadId"], reply.get("ChecksumType")
 
     def upload_part(self, key: ObjectKey, upload_id: str, number: int, body: Body) -> ETag:
-        # MD5, since stores differ in which checksums a part may have when the upload was begun without naming one.
-        digest = hashlib.md5(body, usedforsecurity=False).digest()
-        headers = [("Content-MD5", base64.b64encode(digest).decode())]
+        headers = [self._part_sums.part_header(upload_id, number, body)]
         query = wire.part_query(upload_id, number)
 
         def request(timeout_s: float) -> Mapping[str, str]:
@@ -243,7 +261,9 @@ class S3Store:
             "UploadPartCopy",
             lambda: self._client.upload_part_copy(Bucket=self._bucket, Key=self._prefix + key, **arguments),
         )
-        return wire.written_etag(reply["CopyPartResult"].get("ETag"))
+        result = reply["CopyPartResult"]
+        self._part_sums.copied(upload_id, number, end - start, result.get("ChecksumCRC64NVME"))
+        return wire.written_etag(result.get("ETag"))
 
     def complete_multipart(
         self, key: ObjectKey, upload_id: str, parts: Sequence[ETag], *, condition: Condition = ANY
@@ -253,18 +273,32 @@ class S3Store:
             "MultipartUpload": {
                 "Parts": [{"PartNumber": i, "ETag": wire.quoted(etag)} for i, etag in enumerate(parts, start=1)]
             },
+            **self._part_sums.whole_arguments(upload_id, len(parts)),
             **wire.condition_arguments(condition),
         }
-        with _absent_fails(condition):
+        with _absent_fails(condition), self._whole_is_checked(key):
             reply = self._ask(
                 "CompleteMultipartUpload",
                 lambda: self._client.complete_multipart_upload(
                     Bucket=self._bucket, Key=self._prefix + key, **arguments
                 ),
             )
+        self._part_sums.end(upload_id)
         return wire.written_etag(reply.get("ETag"))
 
+    @contextlib.contextmanager
+    def _whole_is_checked(self, key: ObjectKey) -> Iterator[None]:
+        """A refused checksum of the whole means other bytes, or a server that gets it wrong: the next attempt has its
+        parts checked only, so that such a server does not refuse for ever."""
+        try:
+            yield
+        except Corrupt as error:
+            log.warning("%r: S3 put the parts together otherwise than they were sent: %s", key, error)
+            self._part_sums.fall_back()
+            raise
+
     def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
+        self._part_sums.end(upload_id)
         with contextlib.suppress(Missing):
             self._ask(
                 "AbortMultipartUpload",

@@ -58,6 +58,7 @@ CODES: Mapping[str, type[StoreError]] = {
     "SignatureDoesNotMatch": errors.Denied,
     "TokenRefreshRequired": errors.Denied,
     # 403, but about the object: it is archived and must be restored before it can be read.
+    "NotImplemented": errors.Rejected,
     "InvalidObjectState": errors.Rejected,
     "PermanentRedirect": errors.Rejected,
     "AuthorizationHeaderMalformed": errors.Rejected,
