@@ -88,7 +88,8 @@ class Drive:
         self.index.ensure_root(
             defaults.dir_mode, defaults.uid, defaults.gid, clock.now_ns(), has_key=store.properties.has_root_key
         )
-        handles, locks, guard = Handles(), InodeLocks(), WriteGuard()
+        handles, self.locks, guard = Handles(), InodeLocks(), WriteGuard()
+        locks = self.locks
         self.cache = FileCache(
             state_dir / CACHE_NAME,
             store=store,

@@ -13,6 +13,8 @@ from types import FrameType
 
 from s3mount import __version__
 from s3mount.bindings import RunBinding, load_binding
+from s3mount.check.checker import check
+from s3mount.check.context import CheckContext
 from s3mount.config import FsyncMode, MountConfig
 from s3mount.control.announce import Announcement
 from s3mount.control.protocol import DrainProgress, OwedFile
@@ -73,6 +75,13 @@ class MountHandlers:
 
     def drain(self, deadline_s: float | None, progress: Callable[[DrainProgress], None]) -> list[OwedFile]:
         return [_owed(left) for left in self._drive.writeback.drain(deadline_s, lambda now: progress(_progress(now)))]
+
+    def check(self, repair: bool, progress: Callable[[int], None]) -> list[dict[str, str]]:
+        drive = self._drive
+        context = CheckContext(
+            drive.store, drive.index, drive.cache, drive.locks, drive.lister.invalidate, is_live=True, repairs=repair
+        )
+        return [finding.as_json() for finding in check(context, progress)]
 
     def stop(self, drain: bool) -> None:
         if drain:

@@ -288,6 +288,11 @@ class BlockFile:
         self._ground.budget.freed(self.present.remove(start, end))
         self.is_saved = False
         self.save_locked()
+        if not self.present and not self.dirty:
+            try:
+                self._unlink_locked()
+            except OSError as error:
+                raise self._failure("remove", error) from error
 
     # -- the row -------------------------------------------------------------------------------------------------
 

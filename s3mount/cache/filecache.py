@@ -90,6 +90,28 @@ class FileCache:
         with self._files.locked(ino) as file:
             return damaged_locked(file)
 
+    def drop_damage(self, ino: Ino) -> None:
+        """Forget the clean bytes that are damaged; dirty ones stay. Survives kill -9 on return."""
+        with self._files.locked(ino) as file:
+            for start, end, is_dirty in damaged_locked(file):
+                if not is_dirty:
+                    file.drop_damaged_locked(start, end)
+
+    def has_file(self, ino: Ino) -> bool:
+        """Whether the inode's block file is there."""
+        try:
+            return self._disk.length(ino) is not None
+        except OSError as error:
+            raise IOFailure(f"cannot look at the cache file of inode {ino}: {error.strerror or error}") from error
+
+    def files_without_rows(self) -> list[Ino]:
+        """Block files on disk that no row speaks of, and that are not in use."""
+        try:
+            inos = [ino for ino in self._disk.list() if ino not in self._files]
+        except OSError as error:
+            raise IOFailure(f"cannot list the cache directory: {error.strerror or error}") from error
+        return [ino for ino in inos if self._ground.entries.load(ino) is None and ino not in self._files]
+
     # -- reading -------------------------------------------------------------------------------------------------
 
     def read(self, ino: Ino, remote: RemoteObject | None, *, start: int, end: int, for_upload: bool = False) -> bytes:

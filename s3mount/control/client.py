@@ -53,6 +53,14 @@ class ControlClient:
         with self._ask({"op": Operation.DRAIN.value, "deadline_s": deadline_s}) as answer:
             return _owed(answer.result(None, progress))
 
+    def check(self, *, repair: bool) -> list[dict[str, str]]:
+        """What `s3mount check --json` prints of this mount."""
+        with self._ask({"op": Operation.CHECK.value, "repair": repair}) as answer:
+            result = answer.result(None, _ignore_progress)
+        if not isinstance(result, list) or not all(isinstance(found, dict) for found in result):
+            raise ControlUnreachable("the mount process gave an answer that makes no sense")
+        return result
+
     def stop(self, *, drain: bool) -> None:
         """Set whether the process drains before it ends, once the mount is detached."""
         with self._ask({"op": Operation.STOP.value, "drain": drain}) as answer:

@@ -50,3 +50,8 @@ class IndexedCacheEntries:
     def least_recently_used(self, limit: int) -> Sequence[Ino]:
         sql = "SELECT ino FROM cache_entry WHERE present_size > 0 ORDER BY used_ns LIMIT ?"
         return [ino for (ino,) in self._database.rows(sql, limit)]
+
+    def after(self, ino: Ino, limit: int) -> Sequence[Ino]:
+        """The inodes with a row and a number above `ino`, in order, at most `limit`."""
+        rows = self._database.rows("SELECT ino FROM cache_entry WHERE ino > ? ORDER BY ino LIMIT ?", ino, limit)
+        return [found for (found,) in rows]

@@ -21,14 +21,16 @@ ALLOWED = {
     "cache": {"cache", "store"},
     "remote": {"remote", "index", "store"},
     "writeback": {"writeback", "remote", "cache", "index", "store"},
+    "check": {"check", "writeback", "remote", "cache", "index", "store"},
+    "offline": {"drive", "check", "cache", "index", "store"},
     "vfs": {"vfs", "writeback", "remote", "cache", "index", "store"},
     "bindings": {"bindings"},
     "control": {"control"},
     "daemon": set(),
     "demo": {"demo", "control", "cli", "daemon"},
     "drive": {"vfs", "writeback", "remote", "cache", "index", "store"},
-    "mount": {"drive", "bindings", "control", "vfs", "writeback", "remote", "store"},
-    "cli": {"cli", "control", "daemon", "demo", "mount", "bindings"},
+    "mount": {"drive", "bindings", "check", "control", "vfs", "writeback", "remote", "store"},
+    "cli": {"cli", "control", "check", "offline", "daemon", "demo", "mount", "bindings"},
     "__main__": {"cli"},
 }
 
