@@ -95,6 +95,7 @@ EXCEPTIONS: tuple[tuple[type[Exception], type[StoreError]], ...] = (
     (botocore.exceptions.SSOError, errors.Denied),
     (botocore.exceptions.IncompleteReadError, errors.Corrupt),
     (botocore.exceptions.ResponseStreamingError, errors.Corrupt),
+    (botocore.exceptions.FlexibleChecksumError, errors.Corrupt),
     (botocore.exceptions.ConnectionError, errors.Unreachable),
     (botocore.exceptions.HTTPClientError, errors.Unreachable),
     # A reply that cannot be understood comes from something in between that is not S3.

@@ -3,11 +3,14 @@
 Used by S3Store. An ETag is kept without the quotes it travels in.
 """
 
+import base64
 import re
 from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote
+
+from awscrt import checksums
 
 from s3mount.errors import Corrupt, Rejected
 from s3mount.model import ETag, ObjectInfo, ObjectKey
@@ -81,6 +84,12 @@ def object_info(key: ObjectKey, headers: Mapping[str, str]) -> ObjectInfo:
         )
     except (KeyError, ValueError) as error:
         raise Corrupt(f"the reply to HEAD makes no sense: {error}") from error
+
+
+def check_body(key: ObjectKey, data: bytes, checksum: str | None) -> None:
+    """Raise Corrupt when the whole object's CRC64NVME, as S3 told it, is not that of its bytes."""
+    if checksum is not None and base64.b64decode(checksum) != checksums.crc64nvme(data).to_bytes(8, "big"):
+        raise Corrupt(f"the bytes that came are not those of {key!r}: their checksum is another")
 
 
 def part_query(upload_id: str, number: int) -> str:
