@@ -21,7 +21,16 @@ from awscrt.exceptions import AwsCrtError
 from s3mount.errors import Corrupt, Missing, PreconditionFailed, StoreError, Unreachable
 from s3mount.model import ETag, ObjectInfo, ObjectKey
 from s3mount.store import access, s3_client, wire
-from s3mount.store.base import ANY, Body, Condition, ConditionKind, ListPage, StoreProperties
+from s3mount.store.base import (
+    ANY,
+    Body,
+    Condition,
+    ConditionKind,
+    ListPage,
+    PartInfo,
+    StoreProperties,
+    UploadInfo,
+)
 from s3mount.store.crt import CrtClient
 from s3mount.store.request_counter import RequestCounter
 from s3mount.store.retry import Attempts
@@ -32,6 +41,7 @@ Result = TypeVar("Result")
 
 DELETE_KEYS_MAX = 1000
 LIST_KEYS_MAX = 1000
+PAGES_MAX = 10_000
 
 # The deadline of a GET is looked at between pieces of this size.
 READ_BYTES = 1 << 20
@@ -244,6 +254,43 @@ class S3Store:
             lambda: self._client.upload_part_copy(Bucket=self._bucket, Key=self._prefix + key, **arguments),
         )
         return wire.written_etag(reply["CopyPartResult"].get("ETag"))
+
+    def list_parts(self, key: ObjectKey, upload_id: str) -> Sequence[PartInfo]:
+        return self._all_pages(
+            "ListParts",
+            lambda token: wire.parts_page(
+                self._client.list_parts(
+                    Bucket=self._bucket, Key=self._prefix + key, UploadId=upload_id, PartNumberMarker=token[0]
+                )
+            ),
+            (0, ""),
+        )
+
+    def list_multiparts(self, prefix: ObjectKey) -> Sequence[UploadInfo]:
+        return self._all_pages(
+            "ListMultipartUploads",
+            lambda token: wire.uploads_page(
+                self._client.list_multipart_uploads(
+                    Bucket=self._bucket, Prefix=self._prefix + prefix, **wire.upload_markers(token)
+                ),
+                self._prefix,
+            ),
+            ("", ""),
+        )
+
+    def _all_pages(
+        self, operation: str, page: Callable[[Any], tuple[list[Result], Any]], first: tuple[object, str]
+    ) -> list[Result]:
+        """What `page` returns for the first token and for each that it names, as long as it names another."""
+        found: list[Result] = []
+        token: Any = first
+        for _ in range(PAGES_MAX):
+            items, following = self._ask(operation, lambda at=token: page(at))  # type: ignore[misc]
+            found += items
+            if following is None or following == token:
+                return found
+            token = following
+        raise Corrupt(f"the listing does not end ({operation})")
 
     def complete_multipart(
         self, key: ObjectKey, upload_id: str, parts: Sequence[ETag], *, condition: Condition = ANY

@@ -7,11 +7,12 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 from urllib.parse import quote
 
 from s3mount.errors import Corrupt, Rejected
 from s3mount.model import ETag, ObjectInfo, ObjectKey
-from s3mount.store.base import Condition, ConditionKind
+from s3mount.store.base import Condition, ConditionKind, PartInfo, UploadInfo
 
 METADATA_HEADER = "x-amz-meta-"
 
@@ -85,3 +86,26 @@ def object_info(key: ObjectKey, headers: Mapping[str, str]) -> ObjectInfo:
 
 def part_query(upload_id: str, number: int) -> str:
     return f"partNumber={number}&uploadId={quote(upload_id, safe='~')}"
+
+
+def parts_page(reply: Mapping[str, Any]) -> tuple[list[PartInfo], tuple[int, str] | None]:
+    """The parts of one ListParts reply, and where the next page begins."""
+    parts = [PartInfo(part["PartNumber"], part["Size"], shown_etag(part["ETag"])) for part in reply.get("Parts", ())]
+    return parts, (int(reply["NextPartNumberMarker"]), "") if reply.get("IsTruncated") else None
+
+
+def uploads_page(reply: Mapping[str, Any], prefix: str) -> tuple[list[UploadInfo], tuple[str, str] | None]:
+    """The uploads of one ListMultipartUploads reply, and where the next page begins. `prefix`: the mounted one."""
+    uploads = [
+        UploadInfo(ObjectKey(found["Key"].removeprefix(prefix)), found["UploadId"], time_ns(found["Initiated"]))
+        for found in reply.get("Uploads", ())
+        if "Initiated" in found
+    ]
+    if not reply.get("IsTruncated"):
+        return uploads, None
+    return uploads, (reply.get("NextKeyMarker", ""), reply.get("NextUploadIdMarker", ""))
+
+
+def upload_markers(token: tuple[str, str]) -> dict[str, Any]:
+    """Arguments of ListMultipartUploads for the page that begins at `token`; {} for the first."""
+    return {name: marker for name, marker in zip(("KeyMarker", "UploadIdMarker"), token, strict=True) if marker}
