@@ -77,6 +77,11 @@ class FileCache:
     def limit_bytes(self) -> int:
         return self._budget.limit_bytes
 
+    @property
+    def tag(self) -> str:
+        """Another one than the last run's when power may have been lost since: what was not synced may be gone."""
+        return self._ground.tag.hex()
+
     # -- reading -------------------------------------------------------------------------------------------------
 
     def read(self, ino: Ino, remote: RemoteObject | None, *, start: int, end: int) -> bytes:

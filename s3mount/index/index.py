@@ -15,7 +15,8 @@ from s3mount.index.cache_entries import IndexedCacheEntries
 from s3mount.index.database import Database
 from s3mount.index.dentries import Dentries
 from s3mount.index.inodes import Inodes
-from s3mount.index.owed import Multiparts, ParkedWork, Tombstones
+from s3mount.index.multiparts import Multiparts
+from s3mount.index.owed import ParkedWork, Tombstones
 from s3mount.keys import ROOT_KEY
 from s3mount.model import ROOT_INO, Ino, Inode, ObjectKey
 

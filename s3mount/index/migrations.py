@@ -11,8 +11,30 @@ def _index_attempts(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX inode_attempt ON inode (attempt_key) WHERE attempt_key IS NOT NULL")
 
 
+def _record_parts(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE multipart RENAME TO multipart_without_parts")
+    connection.execute(
+        "CREATE TABLE multipart (upload_id TEXT PRIMARY KEY, key TEXT NOT NULL, ino INTEGER NOT NULL,"
+        " part_bytes INTEGER NOT NULL, base_key TEXT, base_etag TEXT, metadata TEXT NOT NULL,"
+        " write_id TEXT NOT NULL, cache_tag TEXT NOT NULL) WITHOUT ROWID"
+    )
+    # Their parts are not known: nobody's, so they are aborted.
+    connection.execute(
+        "INSERT INTO multipart SELECT upload_id, key, 0, 0, NULL, NULL, '', '', '' FROM multipart_without_parts"
+    )
+    connection.execute("DROP TABLE multipart_without_parts")
+    connection.execute(
+        "CREATE TABLE part (upload_id TEXT NOT NULL, number INTEGER NOT NULL, start_at INTEGER NOT NULL,"
+        " end_at INTEGER NOT NULL, etag TEXT NOT NULL, PRIMARY KEY (upload_id, number)) WITHOUT ROWID"
+    )
+    connection.execute(
+        "CREATE TABLE multipart_intent (key TEXT PRIMARY KEY, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL)"
+        " WITHOUT ROWID"
+    )
+
+
 # STEPS[n] brings an index of version n to version n + 1 inside one transaction.
-STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _index_attempts}
+STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _index_attempts, 2: _record_parts}
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:

@@ -109,7 +109,9 @@ class FileIO:
             inode = self._begin_change(handle.ino)
             if handle.appends and not is_page:
                 offset = inode.size
+            context.writeback.before_change(handle.ino, min(offset, inode.size), offset + size)
             if offset > inode.size:
+                context.writeback.note_sparse(handle.ino)
                 context.cache.resize(handle.ino, inode.size, offset)
             context.cache.write(handle.ino, offset, data)
             self._stage_change(handle.ino, max(inode.size, offset + size))
@@ -124,7 +126,10 @@ class FileIO:
             raise FileTooLarge("larger than the largest object")
         with context.locks.of(ino):
             inode = self._begin_change(ino)
-            if size < inode.size:
+            context.writeback.before_change(ino, min(size, inode.size), None)
+            if size > inode.size:
+                context.writeback.note_sparse(ino)
+            elif size < inode.size:
                 # The smaller size is committed before the bytes go: no later run may take zeros for content.
                 with self._index.transaction():
                     self._stage_change(ino, size)

@@ -20,9 +20,11 @@ from s3mount.writeback.conflict import ConflictResolver
 from s3mount.writeback.context import WriteBackContext, back_off_s
 from s3mount.writeback.deleter import Deleter
 from s3mount.writeback.moves import Mover, find_blocker
-from s3mount.writeback.multipart import ContentMoved
+from s3mount.writeback.multipart import ContentMoved, MultipartUpload
+from s3mount.writeback.pending import PendingUploads
 from s3mount.writeback.settle import Settlement
 from s3mount.writeback.state import Step, next_step
+from s3mount.writeback.streaming import Streamer
 from s3mount.writeback.uploader import Uploader
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ log = logging.getLogger(__name__)
 WORKERS = 16
 IDLE_S_MAX = 1.0
 BUSY_POLL_S = 0.02
+STREAM_LOOK_NS = 2 * 10**9  # how often a file that is being written is looked at for parts to send
 OPEN_HOLD_NS = 30 * 10**9  # a file open for writing and changed within this time is left to its writer
 DELETE_PAUSE_S = 0.2
 BLOCKED_NS = 200_000_000
@@ -57,6 +60,8 @@ class Scheduler:
         settlement: Settlement,
         conflicts: ConflictResolver,
         deleter: Deleter,
+        multipart: MultipartUpload,
+        pending: PendingUploads,
         claims: Claims,
         is_held: Callable[[Ino], bool],
         on_progress: Callable[[], None],
@@ -68,6 +73,8 @@ class Scheduler:
         self._settlement = settlement
         self._conflicts = conflicts
         self._deleter = deleter
+        self._multipart = multipart
+        self._pending = pending
         self._claims = claims
         self._is_held_by_writer = is_held
         self._on_progress = on_progress
@@ -77,6 +84,7 @@ class Scheduler:
         self._sleeps_until_s = 0.0
         self._is_stopping = threading.Event()
         self._is_deleting = threading.Event()
+        self._streamer = Streamer(context, multipart, pending, is_stopping=self._is_stopping.is_set)
         self._pool = ThreadPoolExecutor(WORKERS + 1, thread_name_prefix="writeback")
         self._thread = threading.Thread(target=self._loop, name="scheduler", daemon=True)
 
@@ -117,6 +125,10 @@ class Scheduler:
         if free > 0:
             for inode in self._index.inodes.due(now_ns, free, self._claims.has_ino):
                 started += self._start(inode, now_ns)
+        for ino in self._pending.unwanted():
+            if self._claims.claim(ino, ()):
+                self._pool.submit(self._abandon, ino)
+                started += 1
         next_delete_ns = self._index.tombstones.next_due_ns()
         if next_delete_ns is not None and next_delete_ns <= now_ns and not self._is_deleting.is_set():
             self._is_deleting.set()
@@ -137,19 +149,35 @@ class Scheduler:
     def _start(self, inode: Inode, now_ns: int) -> bool:
         if inode.due_ns > now_ns:  # staged after its row was written
             self._index.inodes.set_due(inode.ino, inode.due_ns)
-            return False
+            return self._start_stream(inode, now_ns)
         until_ns = self._setback(inode.ino).until_ns
         if until_ns > now_ns:
             self._index.inodes.set_due(inode.ino, until_ns)
             return False
         if self._is_held(inode, now_ns):
-            return False
-        path_key = self._index.dentries.path_key(inode)
-        wanted = {key for key in (path_key, inode.remote_key) if key is not None}
+            return self._start_stream(inode, now_ns)
+        wanted = self._keys_of(inode)
         if not self._claims.claim(inode.ino, wanted):
             self._index.inodes.set_due(inode.ino, now_ns + BLOCKED_NS)
             return False
         self._pool.submit(self._work, inode.ino, wanted)
+        return True
+
+    def _keys_of(self, inode: Inode) -> set[ObjectKey]:
+        """What a worker may write to for this inode."""
+        pending = self._pending.find(inode.ino)
+        begun_key = None if pending is None else pending.record.key
+        path_key = self._index.dentries.path_key(inode)
+        return {key for key in (path_key, inode.remote_key, begun_key) if key is not None}
+
+    def _start_stream(self, inode: Inode, now_ns: int) -> bool:
+        """Send what is complete of a file that is still being written."""
+        if not self._streamer.is_worth_a_look(inode) or not self._is_held_by_writer(inode.ino):
+            return False
+        wanted = self._keys_of(inode)
+        if self._setback(inode.ino).until_ns > now_ns or not self._claims.claim(inode.ino, wanted):
+            return False
+        self._pool.submit(self._stream, inode.ino, wanted)
         return True
 
     def _is_held(self, inode: Inode, now_ns: int) -> bool:
@@ -159,7 +187,7 @@ class Scheduler:
         until_ns = max(inode.mtime_ns, inode.ctime_ns) + OPEN_HOLD_NS
         if until_ns <= now_ns:
             return False
-        self._index.inodes.set_due(inode.ino, until_ns)
+        self._index.inodes.set_due(inode.ino, min(until_ns, now_ns + STREAM_LOOK_NS))
         if not self._is_held_by_writer(inode.ino):
             self._index.inodes.set_due(inode.ino, now_ns)  # closed in between: nobody would end the hold any more
         return True
@@ -189,6 +217,36 @@ class Scheduler:
             self._postpone(ino)
         finally:
             self._claims.release(ino, wanted)
+            self._on_progress()
+            self._wake.set()
+
+    def _stream(self, ino: Ino, wanted: set[ObjectKey]) -> None:
+        try:
+            inode = self._index.inodes.find(ino)
+            key = None if inode is None else self._index.dentries.path_key(inode)
+            if key in wanted and not self._is_stopping.is_set():
+                self._streamer.stream(ino, key)
+                self.forget_back_off([ino])
+        except (StoreError, FsError) as error:
+            log.warning("sending parts of %r failed, again in %.0f s: %s", key, self._postpone(ino), error)
+        except Exception:
+            log.exception("sending parts of ino %d stumbled; it is tried again", ino)
+            self._postpone(ino)
+        finally:
+            self._claims.release(ino, wanted)
+            self._on_progress()
+            self._wake.set()
+
+    def _abandon(self, ino: Ino) -> None:
+        """Abort the pending upload of an inode that went away, or owes nothing any more."""
+        try:
+            pending = self._pending.find(ino)
+            if pending is not None and self._pending.is_unwanted(ino):
+                self._multipart.abandon(pending)
+        except Exception:
+            log.exception("aborting the upload of ino %d stumbled; it is tried again", ino)
+        finally:
+            self._claims.release(ino, ())
             self._on_progress()
             self._wake.set()
 

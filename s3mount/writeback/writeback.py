@@ -15,6 +15,7 @@ from s3mount.writeback.context import WriteBackContext
 from s3mount.writeback.deleter import Deleter
 from s3mount.writeback.moves import Mover
 from s3mount.writeback.multipart import MultipartUpload
+from s3mount.writeback.pending import PendingUploads
 from s3mount.writeback.scheduler import Scheduler
 from s3mount.writeback.settle import Settlement
 from s3mount.writeback.uploader import Uploader
@@ -28,7 +29,7 @@ LEFT_SHOWN_MAX = 1000
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What is owed at this moment. `size`: bytes of content not yet in the bucket."""
+    """What is owed at this moment. `size`: bytes of content that S3 does not have yet, be it as parts."""
 
     files: int
     size: int
@@ -59,7 +60,8 @@ class WriteBack:
         self._configured_delay_ns = int(delay_s * 1e9)
         self._drains = 0
         self._hurry_until_s = 0.0
-        self._multipart = MultipartUpload(context)
+        self._pending = PendingUploads(context.index, context.locks)
+        self._multipart = MultipartUpload(context, self._pending)
         settlement = Settlement(context)
         self._deleter = Deleter(context, self._claims)
         self._scheduler = Scheduler(
@@ -69,16 +71,18 @@ class WriteBack:
             settlement=settlement,
             conflicts=ConflictResolver(context),
             deleter=self._deleter,
+            multipart=self._multipart,
+            pending=self._pending,
             claims=self._claims,
             is_held=lambda ino: is_open_for_write(ino) and not self._is_hurried(),
             on_progress=self._signal_progress,
         )
-        self._unfinished: recovery.Unfinished = ()
+        self._unfinished = recovery.Unfinished()
         self._recovery = threading.Thread(target=self._recover, name="recovery", daemon=True)
 
     def start(self) -> None:
         """Take up what the last run left, and begin. Does not wait for S3."""
-        self._unfinished = recovery.at_start(self._context)
+        self._unfinished = recovery.at_start(self._context, self._pending)
         self._scheduler.start()
         self._recovery.start()
 
@@ -101,6 +105,15 @@ class WriteBack:
     def notify(self) -> None:
         """Something was changed just now."""
         self._scheduler.notify(self.delay_ns / 1e9)
+
+    def before_change(self, ino: Ino, start: int, end: int | None) -> None:
+        """The bytes [start, end) of a file (None: to its end) are about to change; called under the inode lock. What
+        was sent of them does not count any more, also not for a later run, when this returns."""
+        self._pending.before_change(ino, start, end)
+
+    def note_sparse(self, ino: Ino) -> None:
+        """The file was lengthened with zeros: it is not sent before it is closed."""
+        self._pending.note_sparse(ino)
 
     def hurry(self) -> None:
         """The cache is full of dirty data: upload without delay, files being written too."""
@@ -194,10 +207,10 @@ class WriteBack:
 
     def backlog(self) -> Backlog:
         files, size, _ = self._index.inodes.owed_totals()
-        uploading = self._claims.count()
+        uploading = self._claims.count() + len(self._pending.unwanted())
         return Backlog(
             files,
-            size,
+            max(0, size - self._pending.sent_bytes()),
             self._index.tombstones.count(),
             uploading,
             self._index.parked.count(),

@@ -1,5 +1,6 @@
 """The index: all or nothing, staged rows, and the owed queue that cannot disagree with the generations."""
 
+import contextlib
 import os
 import random
 import sqlite3
@@ -14,6 +15,7 @@ import pytest
 from s3mount.clock import SystemClock
 from s3mount.errors import MountError
 from s3mount.index.index import Index
+from s3mount.index.multiparts import NOBODY, Intent, SentPart
 from s3mount.index.schema import DUE_NEVER, SCHEMA_VERSION
 from s3mount.model import ROOT_INO, ETag, Ino, Inode, ObjectKey
 
@@ -182,13 +184,45 @@ def test_an_index_of_format_1_is_brought_up_to_date(tmp_path: Path) -> None:
     index.close()
     with sqlite3.connect(path) as connection:
         connection.execute("DROP INDEX inode_attempt")
+        for table in ("multipart", "part", "multipart_intent"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("CREATE TABLE multipart (upload_id TEXT PRIMARY KEY, key TEXT, ino INTEGER) WITHOUT ROWID")
+        connection.execute("INSERT INTO multipart VALUES ('old', 'k', 7)")
         connection.execute("PRAGMA user_version=1")
     connection.close()
     index = Index(path, SystemClock())
     plan = index._database.rows("EXPLAIN QUERY PLAN SELECT ino FROM inode WHERE attempt_key = 'a' AND ino IS NOT NULL")
     assert "inode_attempt" in str(plan)
     assert index.inodes.get(made.ino) == made
+    assert [(upload.upload_id, upload.key, upload.ino) for upload in index.multiparts.all()] == [("old", "k", NOBODY)]
+    index.multiparts.add_part("old", SentPart(1, 0, 5, ETag("e")))
+    index.multiparts.intend(ObjectKey("k"), 1)
     index.close()
+    rebuilt = _layout(path)
+    (tmp_path / "new").mkdir()
+    Index(tmp_path / "new" / "index.sqlite", SystemClock()).close()
+    assert rebuilt == _layout(tmp_path / "new" / "index.sqlite")
+
+
+def _layout(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """The columns of every table: name, type, whether NULL is refused, place in the key."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: connection.execute(f"PRAGMA table_info({name})").fetchall() for name in sorted(tables)}
+
+
+def test_an_upload_whose_id_was_lost_stays_intended(index: Index) -> None:
+    key = ObjectKey("k")
+    index.multiparts.intend(key, 1)
+    index.multiparts.fulfil(key)
+    assert index.multiparts.intents() == []
+    index.multiparts.intend(key, 2)
+    (lost,) = index.multiparts.intents()
+    index.multiparts.intend(key, 3)
+    index.multiparts.fulfil(key)
+    assert index.multiparts.intents() == [Intent(key, 2, 3)]
+    index.multiparts.remove_intent(lost)
+    assert index.multiparts.intents() == [Intent(key, 2, 3)]
 
 
 def test_a_hundred_thousand_owed_rows_are_due_within_a_second(index: Index) -> None:
