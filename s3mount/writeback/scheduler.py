@@ -165,10 +165,25 @@ class Scheduler:
 
     def _keys_of(self, inode: Inode) -> set[ObjectKey]:
         """What a worker may write to for this inode."""
-        pending = self._pending.find(inode.ino)
-        begun_key = None if pending is None else pending.record.key
         path_key = self._index.dentries.path_key(inode)
-        return {key for key in (path_key, inode.remote_key, begun_key) if key is not None}
+        return {key for key in (path_key, inode.remote_key, self._pending_key(inode)) if key is not None}
+
+    def _pending_key(self, inode: Inode) -> ObjectKey | None:
+        pending = self._pending.find(inode.ino)
+        return None if pending is None else pending.record.key
+
+    def _can_end_where_it_began(self, inode: Inode) -> bool:
+        """Whether the parts that were sent before a rename are completed under the old key, to be copied to the new one
+        inside S3: if that key is nobody's, for nobody else's work may wait for ours."""
+        pending = self._pending.find(inode.ino)
+        if pending is None or not pending.parts:
+            return False
+        key = pending.record.key
+        return (
+            self._index.dentries.resolve_key(key) is None
+            and self._index.tombstones.find(key) is None
+            and find_blocker(self._index, inode, key) is None
+        )
 
     def _start_stream(self, inode: Inode, now_ns: int) -> bool:
         """Send what is complete of a file that is still being written."""
@@ -258,6 +273,8 @@ class Scheduler:
         if step is Step.SETTLE:
             self._settlement.done_without_upload(inode)
             return
+        if step is Step.PUT and self._can_end_where_it_began(inode):
+            key = self._pending_key(inode) or key
         if key not in wanted or inode.remote_key not in {None, *wanted}:
             return  # renamed since it was claimed: the next turn claims the right keys
         try:

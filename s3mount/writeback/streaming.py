@@ -14,7 +14,7 @@ from s3mount.writeback.multipart import PART_BYTES, MultipartUpload, Part, part_
 from s3mount.writeback.pending import PendingUpload, PendingUploads
 
 STREAM_PARTS_MIN = 4
-PARTS_AT_ONCE = 12
+PARTS_AT_ONCE = 2  # fewer than at the close: the writer goes first
 PASSED_BYTES = 1 << 20  # a part is complete when the file goes on at least this far behind it
 
 

@@ -155,6 +155,50 @@ def test_a_truncate_over_a_part_in_flight_makes_no_mixture(bench: Bench) -> None
     bench.check({"big": stamps(20) + bytes(30 * MIB)})
 
 
+def test_a_file_renamed_after_parts_were_sent_is_not_sent_twice(bench: Bench) -> None:
+    fh = bench.create("/.big.tmp")
+    write_mib(bench, fh, 50)
+    until(lambda: sent(bench) == 6)
+    bench.fs.rename("/.big.tmp", "/big")
+    bench.close_file(fh)
+    bench.check({"big": stamps(50)})
+    assert bench.store.count("upload_part") == 7
+    assert bench.store.count("complete_multipart", ".big.tmp") == 1
+
+
+def test_a_renamed_file_leaves_its_old_name_to_a_new_one(bench: Bench) -> None:
+    fh = bench.create("/a")
+    write_mib(bench, fh, 50)
+    until(lambda: sent(bench) == 6)
+    bench.fs.rename("/a", "/b")
+    bench.write("/a", b"new")
+    bench.close_file(fh)
+    bench.check({"a": b"new", "b": stamps(50)})
+
+
+def test_a_renamed_file_whose_old_key_somebody_else_took(bench: Bench) -> None:
+    fh = bench.create("/a")
+    write_mib(bench, fh, 50)
+    until(lambda: sent(bench) == 6)
+    bench.fs.rename("/a", "/b")
+    bench.memory.foreign_put("a", b"theirs")
+    bench.close_file(fh)
+    bench.drain()
+    assert bench.bucket() == {"a": b"theirs", "b": stamps(50)}
+    assert not bench.memory.uploads()
+
+
+def test_a_directory_renamed_above_a_file_whose_parts_were_sent(bench: Bench) -> None:
+    bench.mkdir("/d")
+    fh = bench.create("/d/big")
+    write_mib(bench, fh, 50)
+    until(lambda: sent(bench) == 6)
+    bench.fs.rename("/d", "/e")
+    bench.close_file(fh)
+    bench.check({"e/big": stamps(50)})
+    assert bench.object_keys() == {"e/", "e/big"}
+
+
 def test_an_unlinked_file_s_parts_are_taken_out_of_the_bucket(bench: Bench) -> None:
     fh = bench.create("/big")
     write_mib(bench, fh, 50)
