@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from s3mount.cache import trust
-from s3mount.cache.blockfile import Ground
+from s3mount.cache.blockfile import Ground, file_failure
 from s3mount.cache.budget import Budget, Reservation
 from s3mount.cache.disk import Buffer, Disk, LocalDisk
 from s3mount.cache.entries import CacheEntries
@@ -184,8 +184,8 @@ class FileCache:
             return file.dirty.copy()
 
     def mark_clean(self, ino: Ino) -> None:
-        """The bucket has the content as it is here. In the index this is committed before; the row follows at the
-        next save, and until then the index is believed."""
+        """The bucket has the content as it is here. In the index this is committed before; the row follows here, and
+        until then the index is believed."""
         with self._files.locked(ino) as file:
             file.mark_clean_locked()
         self._budget.tell()
@@ -197,7 +197,7 @@ class FileCache:
 
     def sync(self, ino: Ino) -> None:
         """The file's bytes survive power loss on return; the row needs save and the index's durable commit after.
-        Raises IOFailure."""
+        Raises NoSpace, IOFailure."""
         with self._files.locked(ino) as file:
             names = file.unsynced_names
         try:
@@ -212,7 +212,7 @@ class FileCache:
             if names:
                 self._disk.fsync_directory(ino)
         except OSError as error:
-            raise IOFailure(f"cannot sync the cache file of inode {ino}: {error.strerror or error}") from error
+            raise file_failure("sync", ino, error) from error
         if names:
             with self._files.locked(ino) as file:
                 file.name_synced_locked(names)

@@ -1,7 +1,7 @@
 """The SQLite file under the index: one connection, one lock, transactions, durability.
 
 Called only from this folder. The lock is the innermost of the global order (see locks.py): whoever holds it calls
-neither S3 nor the cache.
+neither S3 nor the cache. A statement that the disk refuses raises NoSpace or IOFailure, never an error of SQLite's.
 
 WAL with synchronous=NORMAL: a commit is in the kernel's page cache when it returns, so it survives `kill -9`;
 `commit_durably` makes all commits before it survive power loss (https://sqlite.org/pragma.html#pragma_synchronous).
@@ -15,12 +15,23 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from s3mount.errors import MountError, NoSpace
+from s3mount.errors import FsError, IOFailure, MountError, NoSpace
 from s3mount.index import migrations
 from s3mount.index.schema import DDL, SCHEMA_VERSION
 
 CACHE_KIB = 64 << 10
 WAL_PAGES_MAX = 4000
+
+# Of a full disk SQLite says the one when it writes a file, the other when it lengthens the map beside the log.
+_FULL_CODES = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+
+
+def _failure(error: sqlite3.DatabaseError) -> Exception:
+    """What a refused statement means to the caller of a file operation; a bug stays what it is."""
+    if isinstance(error, sqlite3.ProgrammingError | sqlite3.IntegrityError):
+        return error
+    kind: type[FsError] = NoSpace if getattr(error, "sqlite_errorcode", None) in _FULL_CODES else IOFailure
+    return kind(f"the index cannot be used: {error}")
 
 
 class Database:
@@ -75,7 +86,7 @@ class Database:
         """All or nothing; nested ones join the outer. Committed on leaving the outermost, undone on an exception."""
         with self._lock:
             if self._depth == 0:
-                self._connection.execute("BEGIN IMMEDIATE")
+                self._execute("BEGIN IMMEDIATE")
             self._depth += 1
             try:
                 yield
@@ -90,18 +101,27 @@ class Database:
 
     def _commit(self) -> None:
         try:
-            self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+            self._execute("COMMIT")
+        except BaseException:
             self._undo()
-            raise NoSpace(f"the index could not be written: {error}") from error
+            raise
         for hook in self._commit_hooks:
             hook()
 
     def _undo(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-        for hook in self._rollback_hooks:
-            hook()
+        try:
+            # SQLite undoes a transaction by itself when the disk refuses it.
+            if self._connection.in_transaction:
+                self._execute("ROLLBACK")
+        finally:
+            for hook in self._rollback_hooks:
+                hook()
+
+    def _execute(self, sql: str, arguments: Sequence[object] = ()) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(sql, arguments)
+        except sqlite3.DatabaseError as error:
+            raise _failure(error) from error
 
     def locked(self) -> threading.RLock:
         """The lock itself, for a read of several rows that must agree."""
@@ -109,33 +129,40 @@ class Database:
 
     def rows(self, sql: str, *arguments: object) -> list[Any]:
         with self._lock:
-            return self._connection.execute(sql, arguments).fetchall()
+            try:
+                return self._connection.execute(sql, arguments).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise _failure(error) from error
 
     def row(self, sql: str, *arguments: object) -> Any:
         with self._lock:
-            return self._connection.execute(sql, arguments).fetchone()
+            try:
+                return self._connection.execute(sql, arguments).fetchone()
+            except sqlite3.DatabaseError as error:
+                raise _failure(error) from error
 
     def write(self, sql: str, *arguments: object) -> int:
         """Execute inside the caller's transaction (or one of its own); returns the last inserted rowid."""
         with self._lock:
-            return self._connection.execute(sql, arguments).lastrowid or 0
+            return self._execute(sql, arguments).lastrowid or 0
 
     def write_many(self, sql: str, arguments: Sequence[Sequence[object]]) -> None:
         with self._lock:
-            self._connection.executemany(sql, arguments)
+            try:
+                self._connection.executemany(sql, arguments)
+            except sqlite3.DatabaseError as error:
+                raise _failure(error) from error
 
     def commit_durably(self) -> None:
-        """Return when every commit so far is on disk. Not inside a transaction."""
+        """Return when every commit so far is on disk. Not inside a transaction. Raises NoSpace, IOFailure."""
         with self._lock:
             assert self._depth == 0, "a durable commit cannot be nested"
             self._connection.execute("PRAGMA synchronous=FULL")
             try:
                 # A commit that changes a page is what makes SQLite sync the log, and with it all frames before.
-                self._connection.execute(
+                self._execute(
                     "INSERT INTO fact VALUES ('sync', '1') ON CONFLICT (name) DO UPDATE SET value = value + 1"
                 )
-            except sqlite3.Error as error:
-                raise NoSpace(f"the index could not be written: {error}") from error
             finally:
                 self._connection.execute("PRAGMA synchronous=NORMAL")
 
