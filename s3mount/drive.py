@@ -21,6 +21,7 @@ from s3mount.remote.guard import WriteGuard
 from s3mount.remote.lister import Lister
 from s3mount.store.base import ObjectStore
 from s3mount.vfs.context import VfsContext, VfsOptions
+from s3mount.vfs.discards import Discards
 from s3mount.vfs.filesystem import FileSystem
 from s3mount.vfs.foreign_changes import ForeignChanges
 from s3mount.vfs.handles import Handles
@@ -118,6 +119,7 @@ class Drive:
                 clock=stamps or clock,
                 properties=store.properties,
                 options=options.vfs,
+                discards=Discards(self.index, self.cache),
             )
         )
         self.writeback.start()

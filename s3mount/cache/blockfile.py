@@ -20,9 +20,9 @@ What a later run sees if the process dies inside a window (the row is what `entr
 | resize, grow | file cut at the old size and lengthened, row not saved | bytes past the index's size: never read |
 | evict | row shrunk, hole not punched | stale bytes outside `present`: never read, space given back when the rest is evicted |
 | discard | row removed, file not unlinked | stale bytes outside `present`: never read, space given back by sweep |
-| mark_clean | memory clean, row dirty | the index owes no content: load counts the row's dirty bytes as clean |
+| mark_clean | index clean, row dirty | the index owes no content: load counts the row's dirty bytes as clean |
 Power loss: trust.py for clean bytes; dirty ones are in the file before the row that names them is durable (fsync is
-sync, then save, then the index's commit), and the evictor makes rows durable before it punches what was once dirty.
+sync, then save, then the index's commit), clean ones are synced before a row calls them dirty, and the evictor makes rows durable before it punches what was once dirty.
 A dirty byte that is lost all the same (never fsynced, or discarded just before) lies past the file's length: reading
 it is IOFailure, never zeros.
 """  # noqa: E501
@@ -75,6 +75,12 @@ class Flight:
     done: Future[bytes] = field(init=False)
 
 
+def file_failure(operation: str, ino: Ino, error: OSError) -> FsError:
+    """What an error of the disk means to the caller of a file operation."""
+    kind = NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else IOFailure
+    return kind(f"cannot {operation} the cache file of inode {ino}: {error.strerror or error}")
+
+
 class BlockFile:
     __slots__ = (
         "_declared",
@@ -117,7 +123,8 @@ class BlockFile:
         self._declared = dirty.copy()
         self._filled_unsaved = 0
         self._saved_used_ns = self.used_ns
-        self._unsynced_names = 0
+        # Whoever made the file may have died before its name was synced.
+        self._unsynced_names = 1
 
     # -- the file ------------------------------------------------------------------------------------------------
 
@@ -166,8 +173,7 @@ class BlockFile:
         self._length = max(self._length, offset + len(data))
 
     def _failure(self, operation: str, error: OSError) -> FsError:
-        kind = NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else IOFailure
-        return kind(f"cannot {operation} the cache file of inode {self.ino}: {error.strerror or error}")
+        return file_failure(operation, self.ino, error)
 
     # -- local edits ---------------------------------------------------------------------------------------------
 
@@ -189,7 +195,7 @@ class BlockFile:
 
     def _declare_locked(self, start: int, end: int) -> None:
         """Before clean bytes change: let the row say they are dirty, so that no later run takes a half of an edit
-        for the object's content."""
+        for the object's content. Raises NoSpace, IOFailure."""
         clean = [part for piece in self.present.within(start, end) for part in self.dirty.missing(*piece)]
         if all(self._declared.covers(*part) for part in clean):
             return
@@ -198,7 +204,15 @@ class BlockFile:
             self._declared.add(*piece)
         for piece in self.dirty:
             self._declared.add(*piece)
+        self._sync_bytes_locked()
         self._save_row_locked(self._declared)
+
+    def _sync_bytes_locked(self) -> None:
+        """Before clean bytes are called dirty: then they are believed after a power cut, and no more fetched."""
+        try:
+            self._opened_locked(create=False).fdatasync()
+        except OSError as error:
+            raise self._failure("sync", error) from error
 
     def resize_locked(self, old_size: int, new_size: int) -> None:
         """Raises NoSpace or IOFailure; nothing has changed then, or the tail past the smaller size is not present."""
@@ -252,12 +266,15 @@ class BlockFile:
     def mark_clean_locked(self) -> None:
         self.supersede_locked()
         if self.dirty.clear() or self._declared:
+            # Saved at once: a row that calls them dirty must not be there when the index owes the next change.
             self.is_saved = False
+            self.save_locked()
 
     def mark_all_dirty_locked(self, size: int) -> None:
         # Saved at once: bytes that count as dirty here are overwritten without the row being told again.
         if self.dirty.add(0, size):
             self.is_saved = False
+            self._sync_bytes_locked()
             self.save_locked()
 
     # -- fetched bytes -------------------------------------------------------------------------------------------

@@ -129,13 +129,15 @@ class LocalDisk:
     """One file per inode under `directory`, named by its number in hex, spread over 256 folders."""
 
     def __init__(self, directory: Path):
-        """Make the directory and its folders, readable by the owner alone. Raises OSError when that fails."""
+        """Make the directory and its folders, readable by the owner alone and safe against power loss. Raises OSError
+        when that fails."""
         self._directory = directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
         for number in range(FOLDERS):
             (directory / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
         _fsync_folder(directory)
+        _fsync_folder(directory.parent)
         self._can_punch = self._probe()
 
     @property

@@ -19,6 +19,9 @@ from s3mount.index.owed import Multiparts, ParkedWork, Tombstones
 from s3mount.keys import ROOT_KEY
 from s3mount.model import ROOT_INO, Ino, Inode, ObjectKey
 
+# More inodes than fit into the log between two of the checkpoints that make it durable.
+INOS_UNSYNCED_MAX = 1 << 20
+
 
 class Index:
     def __init__(self, path: Path, clock: Clock):
@@ -30,6 +33,9 @@ class Index:
         self.multiparts = Multiparts(self._database)
         self.parked = ParkedWork(self._database)
         self.cache_entries = IndexedCacheEntries(self._database)
+        # A power cut takes rows back, but not the block files and objects with their numbers: give none out twice.
+        self._database.write("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'inode'", INOS_UNSYNCED_MAX)
+        self._database.commit_durably()
         (self.uuid,) = self._database.row("SELECT value FROM fact WHERE name = 'uuid'")
 
     @contextmanager

@@ -17,6 +17,7 @@ from s3mount.model import ROOT_INO, Ino, Inode
 from s3mount.remote.attributes import AttributeReader
 from s3mount.remote.lister import Lister
 from s3mount.store.base import StoreProperties
+from s3mount.vfs.discards import Discards
 from s3mount.vfs.handles import Handles
 from s3mount.writeback.writeback import WriteBack
 
@@ -45,6 +46,7 @@ class VfsContext:
     clock: Clock
     properties: StoreProperties
     options: VfsOptions
+    discards: Discards
 
     # -- reading the tree (may ask S3) ---------------------------------------------------------------------------
 

@@ -180,14 +180,14 @@ class FileIO:
         context = self._context
         context.cache.sync(ino)
         self.persist(ino)
-        self._index.commit_durably()
+        context.discards.commit()
         self._raise_if_parked(ino)
         if context.options.fsync_remote:
             context.writeback.wait_uploaded([ino], context.options.upload_deadline_s)
 
     def fsync_directory(self, ino: Ino) -> None:
         context = self._context
-        self._index.commit_durably()
+        context.discards.commit()
         if context.options.fsync_remote:
             children = [child for _, child in self._index.dentries.children(ino)]
             context.writeback.wait_uploaded([ino, *children], context.options.upload_deadline_s)
@@ -208,7 +208,7 @@ class FileIO:
             if not dropped and handle.can_write:
                 self._end_hold(handle.ino)
         if dropped:
-            context.cache.discard(handle.ino)
+            context.discards.add(handle.ino)
         context.writeback.notify()
 
     def _end_hold(self, ino: Ino) -> None:

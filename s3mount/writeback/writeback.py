@@ -178,10 +178,11 @@ class WriteBack:
             while True:
                 backlog = self.backlog()
                 on_progress(backlog)
-                if backlog.is_empty:
-                    return []
-                if time.monotonic() >= deadline or self._only_refused(backlog):
-                    return self.left()
+                if backlog.is_empty or time.monotonic() >= deadline or self._only_refused(backlog):
+                    left = [] if backlog.is_empty else self.left()
+                    # A power cut after this must not bring back what was owed: it would go over the newer objects.
+                    self._index.commit_durably()
+                    return left
                 self._wait(deadline)
         finally:
             self._end_drain()
