@@ -7,9 +7,11 @@ on here until the bucket has everything.
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from types import FrameType
+from typing import NoReturn
 
 from s3mount import __version__
 from s3mount.bindings import RunBinding, load_binding
@@ -25,6 +27,10 @@ from s3mount.vfs.context import VfsOptions
 from s3mount.writeback.writeback import Backlog, Left
 
 log = logging.getLogger(__name__)
+
+
+# How long an end waits for requests in flight. S3 may be unreachable, and what they wanted is on record.
+CLOSE_DEADLINE_S = 2.0
 
 
 class _Interrupted(Exception):
@@ -120,11 +126,22 @@ def serve(config: MountConfig, on_ready: Callable[[], None]) -> int:
         store.check_access()
         drive = Drive(store, config.state_dir, _drive_options(config, store.location))
         try:
-            return _serve_drive(config, drive, run_binding, on_ready)
+            code = _serve_drive(config, drive, run_binding, on_ready)
         finally:
-            drive.close()
+            has_ended = drive.close(CLOSE_DEADLINE_S)
     finally:
         store.close()
+    if not has_ended:
+        _exit_at_once(code)
+    return code
+
+
+def _exit_at_once(code: int) -> NoReturn:
+    """Without waiting for threads that hang in requests, as the interpreter would. Everything is closed by now."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _serve_drive(config: MountConfig, drive: Drive, run_binding: RunBinding, on_ready: Callable[[], None]) -> int:
@@ -143,7 +160,7 @@ def _serve_drive(config: MountConfig, drive: Drive, run_binding: RunBinding, on_
         log.info("%s is detached; the process goes on until the bucket has everything", config.mountpoint)
         announcement.conclude(handlers.drain_detached())
         # Closed while still announced: whoever follows the end may mount again at once.
-        drive.close()
+        drive.close(CLOSE_DEADLINE_S)
     if announcement.owed:
         log.warning("ended with %d changes not in the bucket", len(announcement.owed))
         return NotDrained.exit_code
@@ -159,6 +176,7 @@ def _store_settings(config: MountConfig) -> StoreSettings:
         region=config.region,
         addressing_style=config.addressing_style,  # type: ignore[arg-type]  # the parser lets nothing else through
         storage_class=config.storage_class,
+        offline_timeout_s=config.offline_timeout_s,
     )
 
 
@@ -169,5 +187,9 @@ def _drive_options(config: MountConfig, source: str) -> DriveOptions:
         cache_limit_bytes=config.cache_limit_bytes,
         write_back_delay_s=config.write_back_delay_s,
         metadata_ttl_s=config.metadata_ttl_s,
-        vfs=VfsOptions(read_only=config.read_only, fsync_remote=config.fsync_mode is FsyncMode.REMOTE),
+        vfs=VfsOptions(
+            read_only=config.read_only,
+            fsync_remote=config.fsync_mode is FsyncMode.REMOTE,
+            offline_timeout_s=config.offline_timeout_s,
+        ),
     )

@@ -19,7 +19,7 @@ from s3mount.cache.disk import Buffer, Disk, LocalDisk
 from s3mount.cache.entries import CacheEntries
 from s3mount.cache.evictor import Evictor
 from s3mount.cache.extents import Extents
-from s3mount.cache.fetcher import Fetcher, Piece
+from s3mount.cache.fetcher import CLOSE_DEADLINE_S, Fetcher, Piece
 from s3mount.cache.open_files import OpenFiles
 from s3mount.cache.table import BlockFiles
 from s3mount.clock import Clock
@@ -253,10 +253,10 @@ class FileCache:
             raise IOFailure(f"cannot sweep the cache directory: {error.strerror or error}") from error
         return removed
 
-    def close(self) -> None:
+    def close(self, deadline_s: float = CLOSE_DEADLINE_S) -> bool:
         """Stop fetching and save every row. Nothing may be called after; the index is closed after this. A failure
-        costs only cached bytes and is logged."""
-        self._fetcher.close()
+        costs only cached bytes and is logged. False when fetches are still under way after the deadline."""
+        has_ended = self._fetcher.close(deadline_s)
         is_complete = True
         for file in self._files.snapshot():
             with file.lock:
@@ -266,3 +266,4 @@ class FileCache:
                 trust.end(self._disk, self._ground.tag)
         except OSError as error:
             log.warning("the cache directory could not be synced: %s", error)
+        return has_ended

@@ -20,12 +20,12 @@ from awscrt.exceptions import AwsCrtError
 
 from s3mount.errors import Corrupt, Missing, PreconditionFailed, StoreError, Unreachable
 from s3mount.model import ETag, ObjectInfo, ObjectKey
-from s3mount.store import access, s3_client, wire
+from s3mount.store import access, patience, s3_client, wire
 from s3mount.store.base import ANY, Body, Condition, ConditionKind, ListPage, StoreProperties
 from s3mount.store.crt import CrtClient
 from s3mount.store.request_counter import RequestCounter
 from s3mount.store.retry import Attempts
-from s3mount.store.s3_errors import ErrorContext, UploadMissing
+from s3mount.store.s3_errors import CredentialsExpired, ErrorContext, UploadMissing
 from s3mount.store.settings import StoreSettings
 
 Result = TypeVar("Result")
@@ -34,7 +34,7 @@ DELETE_KEYS_MAX = 1000
 LIST_KEYS_MAX = 1000
 
 # The deadline of a GET is looked at between pieces of this size.
-READ_BYTES = 1 << 20
+READ_BYTES = 1 << 18
 
 REQUEST_ERRORS = (
     botocore.exceptions.BotoCoreError,
@@ -62,6 +62,7 @@ class S3Store:
         self._settings = settings
         self._boto = boto
         self._client = boto.client
+        self._asker = boto.asker
         self._bucket = settings.bucket
         self._prefix = settings.prefix
         self._counter = counter
@@ -94,7 +95,10 @@ class S3Store:
         if token is not None:
             arguments["ContinuationToken"] = token
         # Not asked for by us: botocore asks for URL-encoded keys, and decodes them, only when it does so itself.
-        reply = self._ask("ListObjectsV2", lambda: self._client.list_objects_v2(Bucket=self._bucket, **arguments))
+        attempts = self._asking_attempts()
+        reply = attempts.run(
+            self._translated("ListObjectsV2", lambda: self._asker.list_objects_v2(Bucket=self._bucket, **arguments))
+        )
         skip = len(self._prefix)
         objects = [
             ObjectInfo(
@@ -116,25 +120,29 @@ class S3Store:
                 if error.name != "AWS_ERROR_CRT_CALLBACK_EXCEPTION":
                     raise
             # Other tools store metadata that is not UTF-8, which awscrt cannot decode and boto3 reads as Latin-1.
-            reply = self._client.head_object(Bucket=self._bucket, Key=self._prefix + key)
+            reply = self._asker.head_object(Bucket=self._bucket, Key=self._prefix + key)
             return reply["ResponseMetadata"]["HTTPHeaders"]
 
-        return wire.object_info(key, self._ask_hot("HeadObject", 0, request))
+        attempts = self._asking_attempts()
+        # Patience is asked in each try: a person may be waiting, and the tries before have used some of it up.
+        asked = self._translated("HeadObject", lambda: request(patience.left_s(attempts.attempt_timeout_s)))
+        return wire.object_info(key, attempts.run(asked))
 
     def get(self, key: ObjectKey, *, start: int, end: int, if_match: ETag) -> bytes:
         if start >= end:
             return b""
         arguments: dict[str, Any] = {"Range": f"bytes={start}-{end - 1}", "IfMatch": wire.quoted(if_match)}
-        attempts = self._attempts(end - start)
+        attempts = self._asking_attempts(end - start)
 
         def request() -> bytes:
-            reply = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, **arguments)
+            reply = self._asker.get_object(Bucket=self._bucket, Key=self._prefix + key, **arguments)
             with contextlib.closing(reply["Body"]) as body:
                 if reply["ContentLength"] != end - start:
                     raise Corrupt(f"{reply['ContentLength']} bytes came instead of {end - start} ({key!r})")
                 pieces: list[bytes] = []
                 missing = end - start
                 while missing and (piece := body.read(min(missing, READ_BYTES))):
+                    patience.heard()
                     pieces.append(piece)
                     missing -= len(piece)
                     if missing and not attempts.remaining_s():
@@ -280,6 +288,7 @@ class S3Store:
         if crt is not None:
             crt.close()
         self._client.close()
+        self._asker.close()
 
     def _hot(self) -> CrtClient:
         """Built at the first use, because it needs credentials."""
@@ -295,6 +304,9 @@ class S3Store:
     def _attempts(self, body_bytes: int) -> Attempts:
         return Attempts(self._settings.deadline_s(body_bytes), self._stopping)
 
+    def _asking_attempts(self, reply_bytes: int = 0) -> Attempts:
+        return Attempts(self._settings.asking_deadline_for_s(reply_bytes), self._stopping)
+
     def _ask(self, operation: str, request: Callable[[], Result]) -> Result:
         """One request through boto3, retried."""
         return self._attempts(0).run(self._translated(operation, request))
@@ -309,9 +321,14 @@ class S3Store:
             if self._stopping.is_set():
                 raise Unreachable(f"the store is closed ({operation})")
             try:
-                return request()
+                result = request()
             except REQUEST_ERRORS as error:
-                raise self._context.translate(error, operation) from error
+                translated_error = self._context.translate(error, operation)
+                if isinstance(translated_error, CredentialsExpired) and self._boto.credentials is not None:
+                    self._boto.credentials.reread()
+                raise translated_error from error
+            patience.heard()
+            return result
 
         return translated
 

@@ -24,6 +24,18 @@ class UploadMissing(errors.Missing):
     """The multipart upload is unknown, as opposed to the object."""
 
 
+class CredentialsExpired(errors.Denied):
+    """Temporary: the same request may succeed once the credentials were looked up again, or renewed by a person."""
+
+    temporary = True
+
+
+class ClockSkewed(errors.Denied):
+    """Temporary: clocks are set right by themselves after a resume or a boot."""
+
+    temporary = True
+
+
 # Error codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 CODES: Mapping[str, type[StoreError]] = {
     "NoSuchKey": errors.Missing,
@@ -51,19 +63,23 @@ CODES: Mapping[str, type[StoreError]] = {
     "AccessDenied": errors.Denied,
     "AllAccessDisabled": errors.Denied,
     "AccountProblem": errors.Denied,
-    "ExpiredToken": errors.Denied,
+    "ExpiredToken": CredentialsExpired,
+    "ExpiredTokenException": CredentialsExpired,
     "InvalidAccessKeyId": errors.Denied,
     "InvalidToken": errors.Denied,
-    "RequestTimeTooSkewed": errors.Denied,
+    "RequestTimeTooSkewed": ClockSkewed,
+    "RequestExpired": ClockSkewed,
     "SignatureDoesNotMatch": errors.Denied,
-    "TokenRefreshRequired": errors.Denied,
+    "TokenRefreshRequired": CredentialsExpired,
     # 403, but about the object: it is archived and must be restored before it can be read.
     "InvalidObjectState": errors.Rejected,
     "PermanentRedirect": errors.Rejected,
+    "TemporaryRedirect": errors.Unreachable,
     "AuthorizationHeaderMalformed": errors.Rejected,
 }
 
 STATUSES: Mapping[int, type[StoreError]] = {
+    307: errors.Unreachable,
     401: errors.Denied,
     403: errors.Denied,
     404: errors.Missing,
@@ -78,8 +94,12 @@ STATUSES: Mapping[int, type[StoreError]] = {
 ADVICE: Mapping[str, str] = {
     "InvalidAccessKeyId": "the access key is not known there",
     "SignatureDoesNotMatch": "the secret key does not belong to the access key",
-    "RequestTimeTooSkewed": "this computer's clock is wrong",
-    "ExpiredToken": "the session token has expired",
+    "RequestTimeTooSkewed": "check this computer's clock: it differs from S3's by more than 15 minutes",
+    "RequestExpired": "check this computer's clock: S3 takes its requests for old ones",
+    "ExpiredToken": "the session token has expired: renew it, s3mount looks for it again",
+    "ExpiredTokenException": "the session token has expired: renew it, s3mount looks for it again",
+    "TokenRefreshRequired": "the session token must be renewed; s3mount looks for it again",
+    "TemporaryRedirect": "S3 sends this bucket's requests to another endpoint for a while",
     "InvalidObjectState": "the object is archived; restore it first",
 }
 
@@ -107,10 +127,11 @@ EXCEPTIONS: tuple[tuple[type[Exception], type[StoreError]], ...] = (
 
 
 # The runtime keeps S3's answer to itself for what it takes for temporary.
-CRT_NAMES: Mapping[str, type[StoreError]] = {
-    "AWS_ERROR_S3_SLOW_DOWN": errors.Throttled,
-    "AWS_ERROR_S3_REQUEST_TIME_TOO_SKEWED": errors.Denied,
-    "AWS_ERROR_INVALID_ARGUMENT": errors.Rejected,
+CRT_CODES: Mapping[str, tuple[str, int]] = {
+    "AWS_ERROR_S3_SLOW_DOWN": ("SlowDown", 503),
+    "AWS_ERROR_S3_INTERNAL_ERROR": ("InternalError", 500),
+    "AWS_ERROR_S3_REQUEST_TIME_TOO_SKEWED": ("RequestTimeTooSkewed", 403),
+    "AWS_ERROR_INVALID_ARGUMENT": ("InvalidArgument", 400),
 }
 
 
@@ -131,8 +152,9 @@ class ErrorContext:
             code, message = _parse_body(error.body)
             region = next((value for name, value in error.headers if name.lower() == REGION_HEADER), "")
             return self.refusal(operation, code, error.status_code, message, region)
-        if isinstance(error, AwsCrtError) and error.name in CRT_NAMES:
-            return CRT_NAMES[error.name](f"{operation} failed on bucket {self.bucket!r}: {error.name}")
+        if isinstance(error, AwsCrtError) and error.name in CRT_CODES:
+            code, status = CRT_CODES[error.name]
+            return self.refusal(operation, code, status)
         for raised, translated in EXCEPTIONS:
             if isinstance(error, raised):
                 return translated(self._describe(translated, error, operation))

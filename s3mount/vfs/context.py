@@ -25,12 +25,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class VfsOptions:
-    """`fsync_remote`: fsync returns when S3 has the file. Deadlines in seconds."""
+    """`fsync_remote`: fsync returns when S3 has the file. Deadlines in seconds; `offline_timeout_s`: how long an
+    operation waits for an S3 that gives no sign of life."""
 
     read_only: bool = False
     fsync_remote: bool = False
     room_deadline_s: float = 60.0
     upload_deadline_s: float = 3600.0
+    offline_timeout_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ class WriteBackContext:
 
 
 BACK_OFF_S_MAX = 300.0
+PROBE_S = 15.0  # in an outage something is tried at least this often
 
 
 def back_off_s(failures: int) -> float:

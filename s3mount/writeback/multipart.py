@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from s3mount.cache.extents import Extents
+from s3mount.ending import end_pool
 from s3mount.errors import Missing, StoreError
 from s3mount.metadata import decode
 from s3mount.model import ETag, Inode, ObjectKey
@@ -136,5 +137,6 @@ class MultipartUpload:
             return
         self._context.index.multiparts.remove(upload_id)
 
-    def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    def close(self, deadline_s: float) -> bool:
+        """False when parts are still under way after the deadline."""
+        return end_pool(self._pool, deadline_s)

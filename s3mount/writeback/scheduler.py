@@ -6,21 +6,22 @@ failed for now makes its inode due later, twice as late each time; one refused f
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from cachetools import LRUCache
-
+from s3mount.ending import end_pool
 from s3mount.errors import FsError, Missing, PreconditionFailed, StoreError
 from s3mount.index.schema import DUE_NEVER
 from s3mount.model import Ino, Inode, ObjectKey
 from s3mount.writeback.claims import Claims
 from s3mount.writeback.conflict import ConflictResolver
-from s3mount.writeback.context import WriteBackContext, back_off_s
+from s3mount.writeback.context import BACK_OFF_S_MAX, WriteBackContext
 from s3mount.writeback.deleter import Deleter
 from s3mount.writeback.moves import Mover, find_blocker
 from s3mount.writeback.multipart import ContentMoved
+from s3mount.writeback.setbacks import Setbacks
 from s3mount.writeback.settle import Settlement
 from s3mount.writeback.state import Step, next_step
 from s3mount.writeback.uploader import Uploader
@@ -33,18 +34,6 @@ BUSY_POLL_S = 0.02
 OPEN_HOLD_NS = 30 * 10**9  # a file open for writing and changed within this time is left to its writer
 DELETE_PAUSE_S = 0.2
 BLOCKED_NS = 200_000_000
-SETBACKS_MAX = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Setback:
-    """Failures in a row, and when the next attempt is due: whoever makes the inode due earlier waits all the same."""
-
-    failures: int = 0
-    until_ns: int = 0
-
-
-NO_SETBACK = Setback()
 
 
 class Scheduler:
@@ -71,8 +60,7 @@ class Scheduler:
         self._claims = claims
         self._is_held_by_writer = is_held
         self._on_progress = on_progress
-        self._setbacks: LRUCache[Ino, Setback] = LRUCache(SETBACKS_MAX)
-        self._lock = threading.Lock()
+        self._setbacks = Setbacks()
         self._wake = threading.Event()
         self._sleeps_until_s = 0.0
         self._is_stopping = threading.Event()
@@ -88,13 +76,15 @@ class Scheduler:
         if self._sleeps_until_s > self._context.clock.monotonic_s() + due_in_s:
             self._wake.set()
 
-    def stop(self, deadline_s: float) -> None:
-        """Begin no more steps and wait for those that run, no longer than `deadline_s`."""
+    def stop(self, deadline_s: float) -> bool:
+        """Begin no more steps and wait for those that run, no longer than `deadline_s`; False when some still do: to
+        them, and to the next run, it is as if the process died in the middle of the request."""
+        deadline = time.monotonic() + deadline_s
         self._is_stopping.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(deadline_s)
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        return end_pool(self._pool, deadline - time.monotonic())
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
@@ -138,7 +128,7 @@ class Scheduler:
         if inode.due_ns > now_ns:  # staged after its row was written
             self._index.inodes.set_due(inode.ino, inode.due_ns)
             return False
-        until_ns = self._setback(inode.ino).until_ns
+        until_ns = self._setbacks.of(inode.ino).until_ns
         if until_ns > now_ns:
             self._index.inodes.set_due(inode.ino, until_ns)
             return False
@@ -171,7 +161,8 @@ class Scheduler:
         try:
             is_full = self._deleter.run()
         except Exception:
-            log.exception("deleting stumbled; it goes on")
+            if not self._is_stopping.is_set():  # left behind by stop, it finds the index closed
+                log.exception("deleting stumbled; it goes on")
         finally:
             self._on_progress()
             if not is_full:
@@ -185,8 +176,9 @@ class Scheduler:
             if inode is not None and not self._is_stopping.is_set():
                 self._take_step(inode, wanted)
         except Exception:
-            log.exception("write-back of ino %d stumbled; it is tried again", ino)
-            self._postpone(ino)
+            if not self._is_stopping.is_set():  # left behind by stop, it finds the index closed
+                log.exception("write-back of ino %d stumbled; it is tried again", ino)
+                self._postpone(ino)
         finally:
             self._claims.release(ino, wanted)
             self._on_progress()
@@ -215,6 +207,7 @@ class Scheduler:
             self._postpone(inode.ino)
         else:
             self.forget_back_off([inode.ino])
+            self._hurry()
 
     def _request(self, step: Step, inode: Inode, key: ObjectKey) -> None:
         if step is Step.MOVE_DIRECTORY:
@@ -246,10 +239,8 @@ class Scheduler:
         except StoreError as failure:
             self._failed(inode, key, failure)
             return
-        if self._setback(inode.ino).failures:
+        if self._setbacks.note_conflict(inode.ino):
             self._postpone(inode.ino)  # a store that never agrees must not be asked in a tight loop
-        else:
-            self._set_back(inode.ino, Setback(1))
 
     def _failed(self, inode: Inode, key: ObjectKey, error: StoreError) -> None:
         if error.temporary:
@@ -265,26 +256,24 @@ class Scheduler:
         log.error("upload of %r is refused and parked, its data is kept: %s", key, error)
 
     def _postpone(self, ino: Ino) -> float:
-        failures = self._setback(ino).failures + 1
-        wait_s = back_off_s(failures)
-        until_ns = self._context.clock.now_ns() + int(wait_s * 1e9)
-        self._set_back(ino, Setback(failures, until_ns))
+        now_ns = self._context.clock.now_ns()
+        self._index.inodes.set_due(ino, now_ns + int(BACK_OFF_S_MAX * 1e9))  # its own time is not the next of others
+        until_ns = self._setbacks.postpone(ino, now_ns, self._index.inodes.next_due_ns())
         self._index.inodes.set_due(ino, until_ns)
-        return wait_s
+        return (until_ns - now_ns) / 1e9
 
-    def _setback(self, ino: Ino) -> Setback:
-        with self._lock:
-            return self._setbacks.get(ino, NO_SETBACK)
-
-    def _set_back(self, ino: Ino, setback: Setback) -> None:
-        with self._lock:
-            self._setbacks[ino] = setback
+    def _hurry(self) -> None:
+        """S3 took something: what failed before need not wait for the end of its back-off."""
+        hurried = self._setbacks.hurry(self._context.clock.now_ns())
+        if not hurried:
+            return
+        with self._index.transaction():
+            for ino, due_ns in hurried:
+                inode = self._index.inodes.find(ino)
+                if inode is not None and due_ns < inode.due_ns < DUE_NEVER:
+                    self._index.inodes.set_due(ino, due_ns)
+        self._wake.set()
 
     def forget_back_off(self, inos: Iterable[Ino] | None) -> None:
         """Let these (None: all) be tried as soon as they are due, as if they had not failed."""
-        with self._lock:
-            if inos is None:
-                self._setbacks.clear()
-            else:
-                for ino in inos:
-                    self._setbacks.pop(ino, None)
+        self._setbacks.forget(inos)

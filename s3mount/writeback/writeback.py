@@ -85,11 +85,14 @@ class WriteBack:
     def _recover(self) -> None:
         recovery.in_background(self._context, self._multipart, self._unfinished)
 
-    def stop(self, deadline_s: float = 30.0) -> None:
-        """Begin nothing new and wait for the requests in flight. What is owed stays owed."""
-        self._scheduler.stop(deadline_s)
-        self._recovery.join(deadline_s)
-        self._multipart.close()
+    def stop(self, deadline_s: float) -> bool:
+        """Begin nothing new and wait for the requests in flight, no longer than the deadline; False when some still
+        are. What is owed stays owed."""
+        deadline = time.monotonic() + deadline_s
+        has_ended = self._scheduler.stop(deadline_s)
+        self._recovery.join(max(0.0, deadline - time.monotonic()))
+        has_ended &= self._multipart.close(deadline - time.monotonic())
+        return has_ended and not self._recovery.is_alive()
 
     # -- news from above -----------------------------------------------------------------------------------------
 
