@@ -20,6 +20,8 @@ from s3mount.errors import UsageError
 CACHE_LIMIT_BYTES_MIN: Final = 1 << 20
 CACHE_LIMIT_AUTO_BYTES_MAX: Final = 50 << 30
 DURATION_S_MAX: Final = 366 * 86400.0
+OFFLINE_TIMEOUT_S_MIN: Final = 1.0
+OFFLINE_TIMEOUT_S_MAX: Final = 3600.0
 PREFIX_BYTES_MAX: Final = 900
 ID_MAX: Final = (1 << 32) - 2
 FOLDER_NAME_LENGTH_MAX: Final = 60
@@ -58,6 +60,7 @@ class MountConfig:
     fsync_mode: FsyncMode = FsyncMode.LOCAL
     write_back_delay_s: float = 1.0
     metadata_ttl_s: float = 60.0
+    offline_timeout_s: float = 30.0
     read_only: bool = False
     allow_other: bool = False
     umask: int = 0o022
@@ -124,6 +127,13 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+def _parse_offline_timeout(text: str) -> float:
+    seconds = parse_duration(text)
+    if not OFFLINE_TIMEOUT_S_MIN <= seconds <= OFFLINE_TIMEOUT_S_MAX:
+        raise UsageError(f"{text!r} is not from {OFFLINE_TIMEOUT_S_MIN:.0f}s to 1h: write for example 30s")
+    return seconds
+
+
 def _parse_endpoint(text: str) -> str:
     try:
         parts = urlsplit(text)
@@ -185,6 +195,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "fsync": _one_of(mode.value for mode in FsyncMode),
     "write-back-delay": parse_duration,
     "metadata-ttl": parse_duration,
+    "offline-timeout": _parse_offline_timeout,
     "uid": _parse_id,
     "gid": _parse_id,
     "umask": _parse_umask,
@@ -192,7 +203,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "log-level": _one_of(LOG_LEVELS),
 }
 VALUE_SETTINGS: Final = tuple(_PARSERS)
-_DURATION_SETTINGS: Final = ("write-back-delay", "metadata-ttl")
+_DURATION_SETTINGS: Final = ("write-back-delay", "metadata-ttl", "offline-timeout")
 FLAG_SETTINGS: Final = ("read-only", "allow-other", "foreground")
 
 _OPTION_ALIASES: Final = {"ro": "read-only"}

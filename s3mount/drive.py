@@ -6,6 +6,7 @@ Called by mount.py with S3, by the tests with whatever store they like. Bindings
 import fcntl
 import os
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from s3mount.remote.guard import WriteGuard
 from s3mount.remote.lister import Lister
 from s3mount.store.base import ObjectStore
 from s3mount.vfs.context import VfsContext, VfsOptions
+from s3mount.vfs.discards import Discards
 from s3mount.vfs.filesystem import FileSystem
 from s3mount.vfs.foreign_changes import ForeignChanges
 from s3mount.vfs.handles import Handles
@@ -31,6 +33,7 @@ from s3mount.writeback.writeback import WriteBack
 INDEX_NAME = "index.sqlite"
 CACHE_NAME = "cache"
 LOCK_NAME = "lock"
+CLOSE_DEADLINE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,7 @@ class Drive:
         self._lock = StateLock(state_dir)
         self._closing = threading.Lock()
         self._is_closed = False
+        self._has_ended = True
         try:
             self.index = Index(state_dir / INDEX_NAME, clock)
             self.index.bind(options.source)
@@ -90,7 +94,8 @@ class Drive:
         self.index.ensure_root(
             defaults.dir_mode, defaults.uid, defaults.gid, clock.now_ns(), has_key=store.properties.has_root_key
         )
-        handles, locks, guard = Handles(), InodeLocks(), WriteGuard()
+        handles, self.locks, guard = Handles(), InodeLocks(), WriteGuard()
+        locks = self.locks
         self.cache = FileCache(
             state_dir / CACHE_NAME,
             store=store,
@@ -132,6 +137,7 @@ class Drive:
                 clock=stamps or clock,
                 properties=store.properties,
                 options=options.vfs,
+                discards=Discards(self.index, self.cache),
             )
         )
         self.writeback.start()
@@ -140,17 +146,22 @@ class Drive:
         inode = self.index.inodes.find(ino)
         return inode is None or not inode.content_owed
 
-    def close(self) -> None:
-        """Stop, with everything acknowledged on record. What is owed is taken up by the next drive over this folder."""
+    def close(self, deadline_s: float = CLOSE_DEADLINE_S) -> bool:
+        """Stop, with everything acknowledged on record. What is owed is taken up by the next drive over this folder.
+
+        Requests in flight are waited for until the deadline. False: some still are, and their threads with them."""
         with self._closing:
             if self._is_closed:
-                return
+                return self._has_ended
             self._is_closed = True
-        self.writeback.stop()
-        self._attributes.close()
+        deadline = time.monotonic() + deadline_s
+        has_ended = self.writeback.stop(deadline_s)
+        has_ended &= self._attributes.close(deadline - time.monotonic())
         for ino in self.index.inodes.staged():
             self.cache.save(ino)
             self.index.inodes.flush(ino)
-        self.cache.close()
+        has_ended &= self.cache.close(deadline - time.monotonic())
         self.index.close()
         self._lock.release()
+        self._has_ended = has_ended
+        return has_ended

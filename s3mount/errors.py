@@ -19,6 +19,7 @@
     │   ├── Stale              the object was changed by someone else under an open handle
     │   ├── NotSupported       the drive has no such operation
     │   └── IOFailure          S3 or the local disk failed; the cause is chained
+    │       └── Damaged        cached bytes that only the cache had are not what was written
     ├── StoreError             an S3 request failed; `temporary` says whether trying again can help
     │   ├── Missing            no such object, upload or bucket entry
     │   ├── PreconditionFailed the object is not the version the request was conditioned on
@@ -111,6 +112,10 @@ class NotSupported(FsError):
 
 
 class IOFailure(FsError):
+    pass
+
+
+class Damaged(IOFailure):
     pass
 
 

@@ -7,12 +7,16 @@ on here until the bucket has everything.
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from types import FrameType
+from typing import NoReturn
 
 from s3mount import __version__
 from s3mount.bindings import RunBinding, load_binding
+from s3mount.check.checker import check
+from s3mount.check.context import CheckContext
 from s3mount.config import FsyncMode, MountConfig
 from s3mount.control.announce import Announcement
 from s3mount.control.protocol import DrainProgress, OwedFile
@@ -25,6 +29,10 @@ from s3mount.vfs.context import VfsOptions
 from s3mount.writeback.writeback import Backlog, Left
 
 log = logging.getLogger(__name__)
+
+
+# How long an end waits for requests in flight. S3 may be unreachable, and what they wanted is on record.
+CLOSE_DEADLINE_S = 2.0
 
 
 class _Interrupted(Exception):
@@ -63,6 +71,7 @@ class MountHandlers:
             "requests": dict(drive.store.request_counts()),
             "cache_bytes": drive.cache.used_bytes,
             "cache_limit_bytes": drive.cache.limit_bytes,
+            "cache_damaged": drive.cache.damaged,
             "conflicts": conflicts,
             "conditional_writes": writeback.conditional_writes.value,
             "errors": [
@@ -73,6 +82,13 @@ class MountHandlers:
 
     def drain(self, deadline_s: float | None, progress: Callable[[DrainProgress], None]) -> list[OwedFile]:
         return [_owed(left) for left in self._drive.writeback.drain(deadline_s, lambda now: progress(_progress(now)))]
+
+    def check(self, repair: bool, progress: Callable[[int], None]) -> list[dict[str, str]]:
+        drive = self._drive
+        context = CheckContext(
+            drive.store, drive.index, drive.cache, drive.locks, drive.lister.invalidate, is_live=True, repairs=repair
+        )
+        return [finding.as_json() for finding in check(context, progress)]
 
     def stop(self, drain: bool) -> None:
         if drain:
@@ -121,11 +137,22 @@ def serve(config: MountConfig, on_ready: Callable[[], None]) -> int:
         store.check_access()
         drive = Drive(store, config.state_dir, _drive_options(config, store.location))
         try:
-            return _serve_drive(config, drive, run_binding, on_ready)
+            code = _serve_drive(config, drive, run_binding, on_ready)
         finally:
-            drive.close()
+            has_ended = drive.close(CLOSE_DEADLINE_S)
     finally:
         store.close()
+    if not has_ended:
+        _exit_at_once(code)
+    return code
+
+
+def _exit_at_once(code: int) -> NoReturn:
+    """Without waiting for threads that hang in requests, as the interpreter would. Everything is closed by now."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _serve_drive(config: MountConfig, drive: Drive, run_binding: RunBinding, on_ready: Callable[[], None]) -> int:
@@ -144,7 +171,7 @@ def _serve_drive(config: MountConfig, drive: Drive, run_binding: RunBinding, on_
         log.info("%s is detached; the process goes on until the bucket has everything", config.mountpoint)
         announcement.conclude(handlers.drain_detached())
         # Closed while still announced: whoever follows the end may mount again at once.
-        drive.close()
+        drive.close(CLOSE_DEADLINE_S)
     if announcement.owed:
         log.warning("ended with %d changes not in the bucket", len(announcement.owed))
         return NotDrained.exit_code
@@ -160,6 +187,7 @@ def _store_settings(config: MountConfig) -> StoreSettings:
         region=config.region,
         addressing_style=config.addressing_style,  # type: ignore[arg-type]  # the parser lets nothing else through
         storage_class=config.storage_class,
+        offline_timeout_s=config.offline_timeout_s,
     )
 
 
@@ -171,5 +199,9 @@ def _drive_options(config: MountConfig, source: str) -> DriveOptions:
         write_back_delay_s=config.write_back_delay_s,
         may_probe=not config.read_only,
         metadata_ttl_s=config.metadata_ttl_s,
-        vfs=VfsOptions(read_only=config.read_only, fsync_remote=config.fsync_mode is FsyncMode.REMOTE),
+        vfs=VfsOptions(
+            read_only=config.read_only,
+            fsync_remote=config.fsync_mode is FsyncMode.REMOTE,
+            offline_timeout_s=config.offline_timeout_s,
+        ),
     )

@@ -1,4 +1,4 @@
-"""FsError to errno: the one table, total over the tree in errors.py.
+"""FsError to errno: the one table, total over the children of FsError in errors.py.
 
 Called by the FUSE binding for each failed operation, from any thread; pure. It does not log.
 """

@@ -20,29 +20,31 @@ What a later run sees if the process dies inside a window (the row is what `entr
 | resize, grow | file cut at the old size and lengthened, row not saved | bytes past the index's size: never read |
 | evict | row shrunk, hole not punched | stale bytes outside `present`: never read, space given back when the rest is evicted |
 | discard | row removed, file not unlinked | stale bytes outside `present`: never read, space given back by sweep |
-| mark_clean | memory clean, row dirty | the index owes no content: load counts the row's dirty bytes as clean |
+| mark_clean | index clean, row dirty | the index owes no content: load counts the row's dirty bytes as clean |
 Power loss: trust.py for clean bytes; dirty ones are in the file before the row that names them is durable (fsync is
-sync, then save, then the index's commit), and the evictor makes rows durable before it punches what was once dirty.
+sync, then save, then the index's commit), clean ones are synced before a row calls them dirty, and the evictor makes rows durable before it punches what was once dirty.
 A dirty byte that is lost all the same (never fsynced, or discarded just before) lies past the file's length: reading
-it is IOFailure, never zeros.
+it is Damaged, never zeros.
 """  # noqa: E501
 
-import errno
+import logging
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 
-from s3mount.cache.budget import Budget, Reservation
-from s3mount.cache.disk import Buffer, Disk, DiskFile
-from s3mount.cache.entries import CacheEntries
+from s3mount.cache.budget import Reservation
+from s3mount.cache.disk import Buffer, disk_failure
 from s3mount.cache.extents import Extents
-from s3mount.cache.open_files import OpenFiles
+from s3mount.cache.ground import Flight, Ground
+from s3mount.cache.lazyfile import LazyFile
 from s3mount.cache.readahead import GRAIN_BYTES_MIN, SLACK_BYTES, ReadAhead
-from s3mount.clock import Clock
-from s3mount.errors import FsError, IOFailure, NoSpace
-from s3mount.model import ETag, Ino
+from s3mount.cache.seals import Seals
+from s3mount.errors import Damaged, IOFailure
+from s3mount.model import Ino
 
+log = logging.getLogger(__name__)
+
+# Past the last byte of any file.
+OFFSET_MAX = 1 << 62
 # Overwriting clean bytes saves the row once per window of this size.
 DECLARED_WINDOW_BYTES = 8 << 20
 # A crash forgets, and fetches again, at most this much of what was fetched into one file.
@@ -51,39 +53,13 @@ FILLED_UNSAVED_BYTES_MAX = 1 << 20
 EVICTED_WHOLE_BYTES_MAX = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What every block file stands on."""
-
-    disk: Disk
-    entries: CacheEntries
-    budget: Budget
-    clock: Clock
-    open_files: OpenFiles
-    tag: bytes
-
-
-@dataclass(slots=True, eq=False)
-class Flight:
-    """One request under way for [start, end) of the version `etag`."""
-
-    start: int
-    end: int
-    etag: ETag
-    epoch: int
-    reservation: Reservation | None = None
-    done: Future[bytes] = field(init=False)
-
-
 class BlockFile:
     __slots__ = (
         "_declared",
         "_file",
         "_filled_unsaved",
         "_ground",
-        "_length",
         "_saved_used_ns",
-        "_unsynced_names",
         "ahead",
         "claimed_bytes",
         "dirty",
@@ -94,11 +70,15 @@ class BlockFile:
         "is_saved",
         "lock",
         "present",
+        "seals",
         "used_ns",
     )
 
-    def __init__(self, ino: Ino, ground: Ground, present: Extents, dirty: Extents, *, is_saved: bool, length: int):
+    def __init__(
+        self, ino: Ino, ground: Ground, present: Extents, dirty: Extents, seals: Seals, *, is_saved: bool, length: int
+    ):
         self.ino = ino
+        self.seals = seals
         self.lock = threading.Lock()
         self.present = present
         self.dirty = dirty
@@ -112,62 +92,29 @@ class BlockFile:
         self.ahead = ReadAhead()
         self.used_ns = ground.clock.now_ns()
         self._ground = ground
-        self._file: DiskFile | None = None
-        self._length = length
+        self._file = LazyFile(self, ground.disk, ground.open_files, length=length)
         self._declared = dirty.copy()
         self._filled_unsaved = 0
         self._saved_used_ns = self.used_ns
-        self._unsynced_names = 0
 
     # -- the file ------------------------------------------------------------------------------------------------
 
     @property
     def is_open(self) -> bool:
-        return self._file is not None
-
-    def _opened_locked(self, *, create: bool) -> DiskFile:
-        if self._file is None:
-            self._ground.open_files.make_room(self)
-            try:
-                self._file = self._ground.disk.open(self.ino, create=False)
-            except FileNotFoundError:
-                if not create:
-                    raise
-                self._file = self._ground.disk.open(self.ino, create=True)
-                self._unsynced_names += 1
-            self._length = self._file.length()
-            self._ground.open_files.add(self)
-        return self._file
+        return self._file.is_open
 
     def close_locked(self) -> None:
-        if self._file is not None:
-            file, self._file = self._file, None
-            self._ground.open_files.remove(self)
-            file.close()
-
-    def _unlink_locked(self) -> None:
-        self.close_locked()
-        self._ground.disk.unlink(self.ino)
-        self._length = 0
+        self._file.close()
 
     def read_locked(self, start: int, end: int) -> bytes:
-        """The bytes of a present range. Raises IOFailure."""
+        """The bytes of a present range. Raises Damaged, IOFailure."""
         try:
-            data = (self._file or self._opened_locked(create=False)).pread(end - start, start)
+            data = self._file.pread(end - start, start)
         except OSError as error:
-            raise self._failure("read", error) from error
+            raise disk_failure("read", self.ino, error) from error
         if len(data) != end - start:
-            raise IOFailure(f"the cache file of inode {self.ino} has lost its bytes after {start + len(data)}")
+            raise Damaged(f"the cache file of inode {self.ino} has lost its bytes after {start + len(data)}")
         return data
-
-    def _pwrite_locked(self, offset: int, data: Buffer) -> None:
-        file = self._file or self._opened_locked(create=True)
-        file.pwrite(data, offset)
-        self._length = max(self._length, offset + len(data))
-
-    def _failure(self, operation: str, error: OSError) -> FsError:
-        kind = NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else IOFailure
-        return kind(f"cannot {operation} the cache file of inode {self.ino}: {error.strerror or error}")
 
     # -- local edits ---------------------------------------------------------------------------------------------
 
@@ -175,21 +122,40 @@ class BlockFile:
         """Raises NoSpace or IOFailure: the content is then as before, but for a part of `data` where bytes were
         present already, and that counts as dirty."""
         end = offset + len(data)
+        self.seals.cut(offset, end, self._read_or_nothing)
         self._declare_locked(offset, end)
+        self._unseal_locked(offset, end)
         try:
-            self._pwrite_locked(offset, data)
+            self._file.pwrite(data, offset)
         except OSError as error:
             for start, stop in self.present.within(offset, end):
                 self.dirty.add(start, stop)
                 self.is_saved = False
-            raise self._failure("write", error) from error
+            raise disk_failure("write", self.ino, error) from error
+        self.seals.add(offset, data)
         self.dirty.add(offset, end)
         self._ground.budget.grew(self.present.add(offset, end))
         self.is_saved = False
 
+    def _unseal_locked(self, start: int, end: int) -> None:
+        """Before the bytes of [start, end) change: no seal speaks of them, nor does one that a later run would load."""
+        self.seals.cut(start, end, self._read_or_nothing)
+        segments = self.seals.saved_over(start, end)
+        if segments:
+            self._ground.entries.save_seals(self.ino, dict.fromkeys(segments, b""))
+            self.seals.forget_saved(segments)
+            self.is_saved = False
+
+    def _read_or_nothing(self, start: int, end: int) -> bytes:
+        """Nothing when the bytes are gone for good. Raises IOFailure when the disk does not read now."""
+        try:
+            return self.read_locked(start, end)
+        except Damaged:
+            return b""
+
     def _declare_locked(self, start: int, end: int) -> None:
         """Before clean bytes change: let the row say they are dirty, so that no later run takes a half of an edit
-        for the object's content."""
+        for the object's content. Raises NoSpace, IOFailure."""
         clean = [part for piece in self.present.within(start, end) for part in self.dirty.missing(*piece)]
         if all(self._declared.covers(*part) for part in clean):
             return
@@ -198,26 +164,33 @@ class BlockFile:
             self._declared.add(*piece)
         for piece in self.dirty:
             self._declared.add(*piece)
+        self._sync_bytes_locked()
         self._save_row_locked(self._declared)
+
+    def _sync_bytes_locked(self) -> None:
+        """Before clean bytes are called dirty: then they are believed after a power cut, and no more fetched."""
+        try:
+            self._file.opened(create=False).fdatasync()
+        except OSError as error:
+            raise disk_failure("sync", self.ino, error) from error
 
     def resize_locked(self, old_size: int, new_size: int) -> None:
         """Raises NoSpace or IOFailure; nothing has changed then, or the tail past the smaller size is not present."""
+        kept = min(old_size, new_size)
+        self._unseal_locked(kept, OFFSET_MAX)
         if new_size < old_size:
             self._forget_tail_locked(new_size)
             self.save_locked()
-        kept = min(old_size, new_size)
         try:
-            if new_size > old_size or self._length > kept:
-                file = self._opened_locked(create=True)
-                if self._length > kept:
-                    file.truncate(kept)
-                    self._length = kept
-                if new_size > old_size:
-                    self._forget_tail_locked(old_size)
-                    file.truncate(new_size)
-                    self._length = new_size
+            if new_size > old_size:
+                self._file.opened(create=True)  # its real length
+            if self._file.length > kept:
+                self._file.truncate(kept)
+            if new_size > old_size:
+                self._forget_tail_locked(old_size)
+                self._file.truncate(new_size)
         except OSError as error:
-            raise self._failure("resize", error) from error
+            raise disk_failure("resize", self.ino, error) from error
         if new_size > old_size:
             self.dirty.add(old_size, new_size)
             self._ground.budget.grew(self.present.add(old_size, new_size))
@@ -235,29 +208,32 @@ class BlockFile:
         """The missing parts of [start, end) become present zeros, clean. Raises NoSpace or IOFailure."""
         missing = self.present.missing(start, end)
         try:
-            file = self._opened_locked(create=True)
+            file = self._file.opened(create=True)
             for piece in missing:
+                self._unseal_locked(*piece)
                 if self._ground.disk.can_punch:
                     file.punch_hole(*piece)
                 else:
                     file.pwrite(bytes(piece[1] - piece[0]), piece[0])
-            if self._length < end:
-                file.truncate(end)
-                self._length = end
+            if self._file.length < end:
+                self._file.truncate(end)
         except OSError as error:
-            raise self._failure("write", error) from error
+            raise disk_failure("write", self.ino, error) from error
         self._ground.budget.grew(self.present.add(start, end))
         self.is_saved = False
 
     def mark_clean_locked(self) -> None:
         self.supersede_locked()
         if self.dirty.clear() or self._declared:
+            # Saved at once: a row that calls them dirty must not be there when the index owes the next change.
             self.is_saved = False
+            self.save_locked()
 
     def mark_all_dirty_locked(self, size: int) -> None:
         # Saved at once: bytes that count as dirty here are overwritten without the row being told again.
         if self.dirty.add(0, size):
             self.is_saved = False
+            self._sync_bytes_locked()
             self.save_locked()
 
     # -- fetched bytes -------------------------------------------------------------------------------------------
@@ -273,12 +249,27 @@ class BlockFile:
             return
         view = memoryview(data)
         for start, end in self.present.missing(flight.start, flight.end):
-            self._pwrite_locked(start, view[start - flight.start : end - flight.start])
+            piece = view[start - flight.start : end - flight.start]
+            self._unseal_locked(start, end)
+            self._file.pwrite(piece, start)
+            self.seals.add(start, piece)
             self._ground.budget.grew(self.present.add(start, end), room)
             self._filled_unsaved += end - start
             self.is_saved = False
         if self._filled_unsaved >= FILLED_UNSAVED_BYTES_MAX or flight.start == 0:
             self.save_locked()
+
+    def drop_damaged_locked(self, start: int, end: int) -> None:
+        """The clean bytes of [start, end) are not what was fetched: present no more."""
+        self.seals.cut(start, end, self._read_or_nothing)
+        self._ground.budget.freed(self.present.remove(start, end))
+        self.is_saved = False
+        self.save_locked()
+        if not self.present and not self.dirty:
+            try:
+                self._file.unlink()
+            except OSError as error:
+                raise disk_failure("remove", self.ino, error) from error
 
     # -- the row -------------------------------------------------------------------------------------------------
 
@@ -291,9 +282,12 @@ class BlockFile:
     def _save_row_locked(self, dirty: Extents) -> None:
         if self.present or dirty:
             packed = self._ground.tag + self.present.packed()
-            self._ground.entries.save(self.ino, packed, dirty.packed(), self.present.total, self.used_ns)
+            seals = {number: row and self._ground.tag + row for number, row in self.seals.unsaved().items()}
+            self._ground.entries.save(self.ino, packed, dirty.packed(), self.present.total, self.used_ns, seals)
+            self.seals.mark_saved()
         else:
             self._ground.entries.remove(self.ino)
+            self.seals.clear()
         if dirty is not self._declared:
             self._declared = dirty.copy()
         self._saved_used_ns = self.used_ns
@@ -317,11 +311,12 @@ class BlockFile:
         self.dirty.clear()
         self._declared.clear()
         self._ground.entries.remove(self.ino)
+        self.seals.clear()
         self.is_saved = True
         try:
-            self._unlink_locked()
+            self._file.unlink()
         except OSError as error:
-            raise self._failure("remove", error) from error
+            raise disk_failure("remove", self.ino, error) from error
         finally:
             self._ground.budget.freed(size)
 
@@ -341,6 +336,11 @@ class BlockFile:
             if wanted <= 0:
                 break
             end = min(end, -(-(start + wanted) // GRAIN_BYTES_MIN) * GRAIN_BYTES_MIN)
+            try:
+                self.seals.cut(start, end, self._read_or_nothing)
+            except IOFailure as error:
+                log.warning("cannot evict more: %s", error)
+                break
             self.present.remove(start, end)
             taken.append((start, end))
             wanted -= end - start
@@ -360,9 +360,9 @@ class BlockFile:
     def give_back_locked(self, taken: Sequence[tuple[int, int]]) -> None:
         """Free the space of what shrink_locked took, where it was not filled again since. Raises OSError."""
         if not self.present and not self.dirty:
-            self._unlink_locked()
+            self._file.unlink()
             return
-        file = self._opened_locked(create=False)
+        file = self._file.opened(create=False)
         for extent in taken:
             for start, end in self.present.missing(*extent):
                 if self._ground.disk.can_punch:
@@ -372,9 +372,9 @@ class BlockFile:
 
     @property
     def unsynced_names(self) -> int:
-        return self._unsynced_names
+        return self._file.unsynced_names
 
     def name_synced_locked(self, count: int) -> None:
         """The directory entry was synced when `unsynced_names` was `count`."""
-        if self._unsynced_names == count:
-            self._unsynced_names = 0
+        if self._file.unsynced_names == count:
+            self._file.unsynced_names = 0

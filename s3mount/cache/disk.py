@@ -2,7 +2,7 @@
 test can be the disk, fail its n-th call or lose what was not synced.
 
 Called by the block files and by trust.py. Threads: different files in parallel; calls on one DiskFile are made
-under its block file's lock. Raises OSError and nothing else; translating is the caller's. Knows no extents.
+under its block file's lock. Raises OSError and nothing else, which callers translate by disk_failure. Knows no extents.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from s3mount.errors import FsError, IOFailure, NoSpace
 from s3mount.model import Ino
 
 FOLDERS = 256
@@ -26,6 +27,12 @@ _FALLOC_FL_PUNCH_HOLE = 2
 _OPEN_FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 Buffer = bytes | bytearray | memoryview
+
+
+def disk_failure(operation: str, ino: Ino, error: OSError) -> FsError:
+    """What an error of the disk means to the caller of a file operation."""
+    kind = NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else IOFailure
+    return kind(f"cannot {operation} the cache file of inode {ino}: {error.strerror or error}")
 
 
 class DiskFile(Protocol):
@@ -129,13 +136,15 @@ class LocalDisk:
     """One file per inode under `directory`, named by its number in hex, spread over 256 folders."""
 
     def __init__(self, directory: Path):
-        """Make the directory and its folders, readable by the owner alone. Raises OSError when that fails."""
+        """Make the directory and its folders, readable by the owner alone and safe against power loss. Raises OSError
+        when that fails."""
         self._directory = directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
         for number in range(FOLDERS):
             (directory / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
         _fsync_folder(directory)
+        _fsync_folder(directory.parent)
         self._can_punch = self._probe()
 
     @property

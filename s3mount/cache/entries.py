@@ -4,7 +4,7 @@ The index fulfils it (index/cache_entries.py); the cache calls it, from many thr
 most. An entry call may take the index lock, the last in the order, and calls nothing back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from s3mount.model import Ino
@@ -14,11 +14,20 @@ class CacheEntries(Protocol):
     def load(self, ino: Ino) -> tuple[bytes, bytes] | None:
         """The two byte strings last saved, or None."""
 
-    def save(self, ino: Ino, present: bytes, dirty: bytes, present_size: int, used_ns: int) -> None:
-        """Insert or replace the row; durable against kill -9 on return. The bytes are the cache's own format."""
+    def save(
+        self, ino: Ino, present: bytes, dirty: bytes, present_size: int, used_ns: int, seals: Mapping[int, bytes]
+    ) -> None:
+        """Insert or replace the row, and do as `save_seals`, all or nothing; durable against kill -9 on return. The
+        bytes are the cache's own format."""
+
+    def load_seals(self, ino: Ino) -> Sequence[tuple[int, bytes]]:
+        """(segment, bytes last saved) for each segment that has a row."""
+
+    def save_seals(self, ino: Ino, seals: Mapping[int, bytes]) -> None:
+        """Insert or replace the rows of these segments; b"" removes one. Durable against kill -9 on return."""
 
     def remove(self, ino: Ino) -> None:
-        """Drop the row if there is one; durable against kill -9 on return."""
+        """Drop the row if there is one, and the seals; durable against kill -9 on return."""
 
     def commit_durably(self) -> None:
         """Everything committed to the index before this call survives power loss when it returns."""

@@ -13,7 +13,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 
-from s3mount.cache.blockfile import Ground
+from s3mount.cache.ground import Ground
 from s3mount.cache.table import BlockFiles
 from s3mount.errors import S3mountError
 from s3mount.model import Ino

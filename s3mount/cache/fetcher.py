@@ -10,12 +10,15 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
-from s3mount.cache.blockfile import BlockFile, Flight, Ground
+from s3mount.cache.blockfile import BlockFile
 from s3mount.cache.budget import Reservation
 from s3mount.cache.evictor import Evictor
+from s3mount.cache.ground import Flight, Ground
 from s3mount.cache.readahead import NEVER, Access, block_bytes_for, unit
+from s3mount.ending import end_pool
 from s3mount.errors import Corrupt, FsError, Unreachable
 from s3mount.model import RemoteObject
+from s3mount.store import patience
 from s3mount.store.base import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -24,6 +27,7 @@ FETCH_THREADS = 16
 IN_FLIGHT_BYTES_MAX = 64 << 20
 # Longer than any store's own deadline for the requests queued before this one.
 FLIGHT_WAIT_S_MAX = 900.0
+CLOSE_DEADLINE_S = 30.0
 
 Piece = bytes | tuple[Flight, int, int]
 
@@ -199,15 +203,16 @@ class Fetcher:
                 parts.append(memoryview(data)[start - flight.start : end - flight.start])
         return b"".join(parts)
 
-    def close(self) -> None:
-        """Requests not yet begun fail with Unreachable; those under way are waited for."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+    def close(self, deadline_s: float = CLOSE_DEADLINE_S) -> bool:
+        """Requests not yet begun fail with Unreachable; those under way are waited for until the deadline. False when
+        some still are."""
+        return end_pool(self._threads, deadline_s)
 
 
 def result_of(done: Future[bytes]) -> bytes:
     try:
-        return done.result(FLIGHT_WAIT_S_MAX)
+        return patience.wait(done, FLIGHT_WAIT_S_MAX)
     except CancelledError as error:
         raise Unreachable("the cache was closed before the fetch began") from error
     except TimeoutError as error:
-        raise Unreachable(f"the fetch did not end within {FLIGHT_WAIT_S_MAX:.0f} s") from error
+        raise Unreachable("the fetch did not end in time") from error

@@ -6,7 +6,6 @@ Knows nothing of names, uploads or conflicts. The caller serialises changes to o
 object was replaced by someone else, before the index names the new version.
 """
 
-import errno
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -14,13 +13,15 @@ from itertools import islice
 from pathlib import Path
 
 from s3mount.cache import trust
-from s3mount.cache.blockfile import Ground
+from s3mount.cache.blockfile import BlockFile
 from s3mount.cache.budget import Budget, Reservation
-from s3mount.cache.disk import Buffer, Disk, LocalDisk
+from s3mount.cache.damage import DamageCount, check_locked, damaged_locked
+from s3mount.cache.disk import Buffer, Disk, LocalDisk, disk_failure
 from s3mount.cache.entries import CacheEntries
 from s3mount.cache.evictor import Evictor
 from s3mount.cache.extents import Extents
-from s3mount.cache.fetcher import Fetcher, Piece
+from s3mount.cache.fetcher import CLOSE_DEADLINE_S, Fetcher, Piece
+from s3mount.cache.ground import Ground
 from s3mount.cache.open_files import OpenFiles
 from s3mount.cache.table import BlockFiles
 from s3mount.clock import Clock
@@ -67,6 +68,7 @@ class FileCache:
         self._ground = Ground(disk, entries, self._budget, clock, OpenFiles(), tag)
         self._files = BlockFiles(self._ground, is_evictable)
         self._evictor = Evictor(self._ground, self._files, is_evictable)
+        self._damage = DamageCount()
         self._fetcher = Fetcher(self._ground, store, self._evictor)
 
     @property
@@ -78,17 +80,55 @@ class FileCache:
     def limit_bytes(self) -> int:
         return self._budget.limit_bytes
 
+    @property
+    def damaged(self) -> int:
+        """How many cached ranges were found damaged on disk since the start."""
+        return self._damage.total
+
+    def find_damage(self, ino: Ino) -> list[tuple[int, int, bool]]:
+        """What is damaged of the inode's cached bytes, each as (start, end, is dirty). Reads all of them."""
+        with self._files.locked(ino) as file:
+            return damaged_locked(file)
+
+    def drop_damage(self, ino: Ino) -> None:
+        """Forget the clean bytes that are damaged; dirty ones stay. Survives kill -9 on return."""
+        with self._files.locked(ino) as file:
+            for start, end, is_dirty in damaged_locked(file):
+                if not is_dirty:
+                    file.drop_damaged_locked(start, end)
+
+    def has_file(self, ino: Ino) -> bool:
+        """Whether the inode's block file is there."""
+        try:
+            return self._disk.length(ino) is not None
+        except OSError as error:
+            raise IOFailure(f"cannot look at the cache file of inode {ino}: {error.strerror or error}") from error
+
+    def files_without_rows(self) -> list[Ino]:
+        """Block files on disk that no row speaks of, and that are not in use."""
+        try:
+            inos = [ino for ino in self._disk.list() if ino not in self._files]
+        except OSError as error:
+            raise IOFailure(f"cannot list the cache directory: {error.strerror or error}") from error
+        return [ino for ino in inos if self._ground.entries.load(ino) is None and ino not in self._files]
+
+    @property
+    def tag(self) -> str:
+        """Another one than the last run's when power may have been lost since: what was not synced may be gone."""
+        return self._ground.tag.hex()
+
     # -- reading -------------------------------------------------------------------------------------------------
 
-    def read(self, ino: Ino, remote: RemoteObject | None, *, start: int, end: int) -> bytes:
+    def read(self, ino: Ino, remote: RemoteObject | None, *, start: int, end: int, for_upload: bool = False) -> bytes:
         """The bytes [start, end), which lie inside the file: those missing are fetched from `remote`, and all are as
         they were at one moment within the call. Raises StoreError from the fetch (PreconditionFailed, Missing:
-        `remote` is outdated) and IOFailure."""
+        `remote` is outdated), Damaged and IOFailure. Bytes that were damaged on disk are fetched again; `for_upload`
+        looks for damage once more in what was checked before."""
         if start >= end:
             return b""
         file = self._files.get(ino)
         with file.lock:
-            if not file.is_retired and file.present.covers(start, end):
+            if not file.is_retired and not for_upload and self._is_here_locked(file, start, end):
                 file.used_ns = self._clock.now_ns()
                 ahead = file.ahead
                 ahead.position = end
@@ -97,14 +137,22 @@ class FileCache:
                 return file.read_locked(start, end)
         with self._files.locked(ino) as file:
             file.used_ns = self._clock.now_ns()
+            check_locked(file, start, end, self._damage, again=for_upload)
             pieces = self._fetcher.gather_locked(file, remote, start, end)
             if end > file.ahead.trigger and remote is not None:
                 self._fetcher.read_ahead_locked(file, remote)
         return self._fetcher.resolve(pieces)
 
+    def _is_here_locked(self, file: BlockFile, start: int, end: int) -> bool:
+        if file.seals.unverified(start, end):
+            check_locked(file, start, end, self._damage)
+        return file.present.covers(start, end)
+
     def load(self, ino: Ino, remote: RemoteObject | None, size: int) -> None:
         """Make [0, size) present, out of the calling thread's reservation if it has one. Raises StoreError from the
-        fetch, NoSpace when the cache cannot hold it, IOFailure."""
+        fetch, NoSpace when the cache cannot hold it, Damaged, IOFailure. What was present is checked for damage."""
+        with self._files.locked(ino) as file:
+            check_locked(file, 0, size, self._damage, again=True)
         room = self._budget.current()
         fetched = min(size, remote.size) if remote is not None else 0
         for _ in range(LOAD_ATTEMPTS_MAX):
@@ -185,8 +233,8 @@ class FileCache:
             return file.dirty.copy()
 
     def mark_clean(self, ino: Ino) -> None:
-        """The bucket has the content as it is here. In the index this is committed before; the row follows at the
-        next save, and until then the index is believed."""
+        """The bucket has the content as it is here. In the index this is committed before; the row follows here, and
+        until then the index is believed."""
         with self._files.locked(ino) as file:
             file.mark_clean_locked()
         self._budget.tell()
@@ -213,8 +261,7 @@ class FileCache:
             if names:
                 self._disk.fsync_directory(ino)
         except OSError as error:
-            kind = NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else IOFailure
-            raise kind(f"cannot sync the cache file of inode {ino}: {error.strerror or error}") from error
+            raise disk_failure("sync", ino, error) from error
         if names:
             with self._files.locked(ino) as file:
                 file.name_synced_locked(names)
@@ -255,10 +302,10 @@ class FileCache:
             raise IOFailure(f"cannot sweep the cache directory: {error.strerror or error}") from error
         return removed
 
-    def close(self) -> None:
+    def close(self, deadline_s: float = CLOSE_DEADLINE_S) -> bool:
         """Stop fetching and save every row. Nothing may be called after; the index is closed after this. A failure
-        costs only cached bytes and is logged."""
-        self._fetcher.close()
+        costs only cached bytes and is logged. False when fetches are still under way after the deadline."""
+        has_ended = self._fetcher.close(deadline_s)
         is_complete = True
         for file in self._files.snapshot():
             with file.lock:
@@ -268,3 +315,4 @@ class FileCache:
                 trust.end(self._disk, self._ground.tag)
         except OSError as error:
             log.warning("the cache directory could not be synced: %s", error)
+        return has_ended

@@ -10,8 +10,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from s3mount.cache.blockfile import BlockFile, Ground
+from s3mount.cache.blockfile import BlockFile
 from s3mount.cache.extents import Extents
+from s3mount.cache.ground import Ground
+from s3mount.cache.seals import Seals
 from s3mount.cache.trust import TAG_BYTES
 from s3mount.errors import IOFailure
 from s3mount.model import Ino
@@ -90,7 +92,7 @@ class BlockFiles:
     def _load(self, ino: Ino) -> BlockFile:
         row = self._ground.entries.load(ino)
         if row is None:
-            return BlockFile(ino, self._ground, Extents(), Extents(), is_saved=True, length=0)
+            return BlockFile(ino, self._ground, Extents(), Extents(), Seals({}), is_saved=True, length=0)
         try:
             is_trusted = row[0][:TAG_BYTES] == self._ground.tag
             present, dirty = Extents.unpack(row[0][TAG_BYTES:]), Extents.unpack(row[1])
@@ -110,7 +112,10 @@ class BlockFiles:
         is_saved = present.total == claimed and was_dirty == bool(dirty)
         if present.total != claimed:
             log.info("inode %d: %d cached bytes are fetched again when needed", ino, claimed - present.total)
-        file = BlockFile(ino, self._ground, present, dirty, is_saved=is_saved, length=length)
+        tag = self._ground.tag
+        rows = self._ground.entries.load_seals(ino) if is_trusted else ()
+        seals = Seals({number: packed[TAG_BYTES:] for number, packed in rows if packed[:TAG_BYTES] == tag})
+        file = BlockFile(ino, self._ground, present, dirty, seals, is_saved=is_saved, length=length)
         file.claimed_bytes = claimed
         return file
 

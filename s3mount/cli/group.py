@@ -34,6 +34,7 @@ _COMMANDS: Final = {
     "unmount": "s3mount.cli.unmount",
     "drain": "s3mount.cli.drain",
     "status": "s3mount.cli.status",
+    "check": "s3mount.cli.check",
     "demo": "s3mount.demo.command",
 }
 

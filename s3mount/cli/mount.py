@@ -50,6 +50,7 @@ _HELP: Final = {
     "fsync": ("local|remote", "What fsync waits for: the local disk, or S3.  [default: local]"),
     "write-back-delay": ("TIME", "How long a file must rest before it is uploaded.  [default: 1s]"),
     "metadata-ttl": ("TIME", "How long a listing of the bucket is believed.  [default: 60s]"),
+    "offline-timeout": ("TIME", "How long a file operation waits for a silent S3 before it fails.  [default: 30s]"),
     "uid": ("N", "Owner of objects without metadata.  [default: you]"),
     "gid": ("N", "Group of objects without metadata.  [default: yours]"),
     "umask": ("OCTAL", "Permission bits taken from objects without metadata.  [default: 022]"),

@@ -7,7 +7,7 @@ ControlUnreachable when the process is gone, silent or breaks off, ControlRefuse
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -53,6 +53,14 @@ class ControlClient:
         with self._ask({"op": Operation.DRAIN.value, "deadline_s": deadline_s}) as answer:
             return _owed(answer.result(None, progress))
 
+    def check(self, *, repair: bool) -> list[dict[str, str]]:
+        """What `s3mount check --json` prints of this mount."""
+        with self._ask({"op": Operation.CHECK.value, "repair": repair}) as answer:
+            result = answer.result(None, _ignore_progress)
+        if not isinstance(result, list) or not all(isinstance(found, dict) for found in result):
+            raise ControlUnreachable("the mount process gave an answer that makes no sense")
+        return result
+
     def stop(self, *, drain: bool) -> None:
         """Set whether the process drains before it ends, once the mount is detached."""
         with self._ask({"op": Operation.STOP.value, "drain": drain}) as answer:
@@ -71,7 +79,8 @@ class ControlClient:
             try:
                 with socket_address(self._path) as address:
                     connection.connect(address)
-                connection.sendall(encode(request))
+                with suppress(BrokenPipeError):  # refused before it was asked: the answer says why
+                    connection.sendall(encode(request))
             except OSError as error:
                 raise ControlUnreachable(f"the mount process does not answer: {error}") from error
             yield _Answer(connection, self._answer_deadline_s)

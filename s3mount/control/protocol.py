@@ -28,6 +28,7 @@ class Operation(Enum):
     DRAIN = "drain"
     STOP = "stop"
     FOLLOW = "follow"
+    CHECK = "check"
 
 
 class ControlUnreachable(MountError):
@@ -66,6 +67,10 @@ class ControlHandlers(Protocol):
         """Wait until nothing is owed, or only parked changes are left, or `deadline_s` seconds have passed (None: no
         limit). Returns what is still owed; empty means that the bucket holds everything. Calls `progress` at least
         every PROGRESS_INTERVAL_S; when that raises, the asker is gone: let it through, the upload itself goes on."""
+
+    def check(self, repair: bool, progress: Callable[[int], None]) -> list[dict[str, str]]:
+        """Compare index, cache and bucket; the fields of `s3mount check --json`. Calls `progress` with how many things
+        were looked at, now and then; when that raises, the asker is gone and the check ends."""
 
     def stop(self, drain: bool) -> None:
         """Set what the process does once the mount is detached: end after draining (the default), or at once.

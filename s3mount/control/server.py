@@ -30,7 +30,7 @@ from s3mount.control.protocol import (
     encode_owed,
     socket_address,
 )
-from s3mount.errors import S3mountError
+from s3mount.errors import MountError, S3mountError
 
 CONNECTIONS_MAX: Final = 16
 REQUEST_DEADLINE_S: Final = 5.0
@@ -205,6 +205,8 @@ class ControlServer:
                 return None
             case Operation.DRAIN:
                 return encode_owed(list(self._drain(request.get("deadline_s"), connection)))
+            case Operation.CHECK:
+                return self._check(bool(request.get("repair", False)), connection)
             case Operation.FOLLOW:
                 while not self._ended.wait(PROGRESS_INTERVAL_S):
                     _send(connection, {"progress": asdict(_progress_of(self._status()))})
@@ -213,6 +215,15 @@ class ControlServer:
     def _status(self) -> Mapping[str, object]:
         with self._call() as conclusion:
             return dict(self._handlers.status()) if conclusion is None else conclusion.status
+
+    def _check(self, repair: bool, connection: socket.socket) -> object:
+        def progress(looked_at: int) -> None:
+            _send(connection, {"progress": asdict(DrainProgress(looked_at, 0, 0))})
+
+        with self._call() as conclusion:
+            if conclusion is not None:
+                raise MountError("the mount is ending: check the bucket once it has ended")
+            return self._handlers.check(repair, progress)
 
     def _drain(self, deadline_s: object, connection: socket.socket) -> Sequence[OwedFile]:
         def progress(now: DrainProgress) -> None:

@@ -1,6 +1,6 @@
 """Which bytes of a file the cache directory holds: the rows behind cache/ (it defines the Protocol this fulfils)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from s3mount.index.database import Database
 from s3mount.model import Ino
@@ -13,13 +13,32 @@ class IndexedCacheEntries:
     def load(self, ino: Ino) -> tuple[bytes, bytes] | None:
         return self._database.row("SELECT present, dirty FROM cache_entry WHERE ino = ?", ino)  # type: ignore[no-any-return]
 
-    def save(self, ino: Ino, present: bytes, dirty: bytes, present_size: int, used_ns: int) -> None:
-        self._database.write(
-            "INSERT OR REPLACE INTO cache_entry VALUES (?, ?, ?, ?, ?)", ino, present, dirty, present_size, used_ns
-        )
+    def save(
+        self, ino: Ino, present: bytes, dirty: bytes, present_size: int, used_ns: int, seals: Mapping[int, bytes]
+    ) -> None:
+        with self._database.transaction():
+            self._database.write(
+                "INSERT OR REPLACE INTO cache_entry VALUES (?, ?, ?, ?, ?)", ino, present, dirty, present_size, used_ns
+            )
+            if seals:
+                self.save_seals(ino, seals)
+
+    def load_seals(self, ino: Ino) -> Sequence[tuple[int, bytes]]:
+        return self._database.rows("SELECT segment, seals FROM cache_seal WHERE ino = ?", ino)
+
+    def save_seals(self, ino: Ino, seals: Mapping[int, bytes]) -> None:
+        kept = [(ino, number, row) for number, row in seals.items() if row]
+        gone = [(ino, number) for number, row in seals.items() if not row]
+        with self._database.transaction():
+            if gone:
+                self._database.write_many("DELETE FROM cache_seal WHERE ino = ? AND segment = ?", gone)
+            if kept:
+                self._database.write_many("INSERT OR REPLACE INTO cache_seal VALUES (?, ?, ?)", kept)
 
     def remove(self, ino: Ino) -> None:
-        self._database.write("DELETE FROM cache_entry WHERE ino = ?", ino)
+        with self._database.transaction():
+            self._database.write("DELETE FROM cache_entry WHERE ino = ?", ino)
+            self._database.write("DELETE FROM cache_seal WHERE ino = ?", ino)
 
     def commit_durably(self) -> None:
         self._database.commit_durably()
@@ -31,3 +50,8 @@ class IndexedCacheEntries:
     def least_recently_used(self, limit: int) -> Sequence[Ino]:
         sql = "SELECT ino FROM cache_entry WHERE present_size > 0 ORDER BY used_ns LIMIT ?"
         return [ino for (ino,) in self._database.rows(sql, limit)]
+
+    def after(self, ino: Ino, limit: int) -> Sequence[Ino]:
+        """The inodes with a row and a number above `ino`, in order, at most `limit`."""
+        rows = self._database.rows("SELECT ino FROM cache_entry WHERE ino > ? ORDER BY ino LIMIT ?", ino, limit)
+        return [found for (found,) in rows]

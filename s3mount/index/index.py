@@ -15,9 +15,13 @@ from s3mount.index.cache_entries import IndexedCacheEntries
 from s3mount.index.database import Database
 from s3mount.index.dentries import Dentries
 from s3mount.index.inodes import Inodes
-from s3mount.index.owed import Multiparts, ParkedWork, Tombstones
+from s3mount.index.multiparts import Multiparts
+from s3mount.index.owed import ParkedWork, Tombstones
 from s3mount.keys import ROOT_KEY
 from s3mount.model import ROOT_INO, Ino, Inode, ObjectKey
+
+# More inodes than fit into the log between two of the checkpoints that make it durable.
+INOS_UNSYNCED_MAX = 1 << 20
 
 
 class Index:
@@ -30,6 +34,9 @@ class Index:
         self.multiparts = Multiparts(self._database)
         self.parked = ParkedWork(self._database)
         self.cache_entries = IndexedCacheEntries(self._database)
+        # A power cut takes rows back, but not the block files and objects with their numbers: give none out twice.
+        self._database.write("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'inode'", INOS_UNSYNCED_MAX)
+        self._database.commit_durably()
         self.uuid = self.fact("uuid") or ""
 
     @contextmanager

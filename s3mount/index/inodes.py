@@ -199,6 +199,12 @@ class Inodes:
             rows = self._database.rows(f"SELECT ino FROM inode WHERE {OWED} ORDER BY due_ns LIMIT ?", limit)
             return [self.get(ino) for (ino,) in rows]
 
+    def after(self, ino: Ino, limit: int) -> list[Inode]:
+        """The newest rows with a number above `ino`, in order, at most `limit`."""
+        with self._database.locked():
+            rows = self._database.rows("SELECT ino FROM inode WHERE ino > ? ORDER BY ino LIMIT ?", ino, limit)
+            return [self.get(found) for (found,) in rows]
+
     def orphans(self) -> list[Inode]:
         rows = self._database.rows("SELECT ino FROM inode WHERE nlink = 0 AND ino != ?", ROOT_INO)
         return [self.get(ino) for (ino,) in rows]

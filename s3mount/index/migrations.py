@@ -6,13 +6,8 @@ from collections.abc import Callable
 from s3mount.errors import MountError
 from s3mount.index.schema import SCHEMA_VERSION
 
-
-def _index_attempts(connection: sqlite3.Connection) -> None:
-    connection.execute("CREATE INDEX inode_attempt ON inode (attempt_key) WHERE attempt_key IS NOT NULL")
-
-
 # STEPS[n] brings an index of version n to version n + 1 inside one transaction.
-STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _index_attempts}
+STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {}
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:

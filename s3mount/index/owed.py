@@ -1,6 +1,6 @@
-"""What is owed besides inodes: tombstones; and what stands in the way: unfinished uploads, parked work."""
+"""What is owed besides inodes: tombstones; and what stands in the way: parked work."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from s3mount import keys
@@ -61,20 +61,6 @@ class Tombstones:
     def count(self) -> int:
         (count,) = self._database.row("SELECT COUNT(*) FROM tombstone")
         return count  # type: ignore[no-any-return]
-
-
-class Multiparts:
-    def __init__(self, database: Database):
-        self._database = database
-
-    def add(self, upload_id: str, key: ObjectKey, ino: Ino) -> None:
-        self._database.write("INSERT OR REPLACE INTO multipart VALUES (?, ?, ?)", upload_id, key, ino)
-
-    def remove(self, upload_id: str) -> None:
-        self._database.write("DELETE FROM multipart WHERE upload_id = ?", upload_id)
-
-    def all(self) -> Sequence[tuple[str, ObjectKey, Ino]]:
-        return self._database.rows("SELECT upload_id, key, ino FROM multipart")
 
 
 class ParkedWork:

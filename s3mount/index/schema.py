@@ -5,7 +5,7 @@ This page is the reference for the index format. A change of it is a new SCHEMA_
 Times are nanoseconds since the epoch. Keys are relative to the mounted prefix. NULL always means "none", never zero.
 """
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 1
 
 DDL = """
 -- Facts about the index itself:
@@ -97,10 +97,39 @@ CREATE TABLE tombstone (
 CREATE INDEX tombstone_due ON tombstone (due_ns);
 
 -- Multipart uploads begun and not known to be completed or aborted.
+--   ino         whose content it is to hold, one upload an inode; 0: nobody's, to be aborted
+--   part_bytes  part n is the bytes from (n - 1) * part_bytes
+--   base_key, base_etag  the inode's object when it was begun: what parts may be copied from
+--   metadata    JSON of the metadata it was begun with, without the write id: the object will have these
+--   write_id    the write id it was begun with, no other upload's: how its object is recognised
+--   cache_tag   cache/trust.py: under another tag power may have been lost, and the parts prove nothing
 CREATE TABLE multipart (
-    upload_id TEXT PRIMARY KEY,
-    key       TEXT NOT NULL,
-    ino       INTEGER NOT NULL
+    upload_id  TEXT PRIMARY KEY,
+    key        TEXT NOT NULL,
+    ino        INTEGER NOT NULL,
+    part_bytes INTEGER NOT NULL,
+    base_key   TEXT,
+    base_etag  TEXT,
+    metadata   TEXT NOT NULL,
+    write_id   TEXT NOT NULL,
+    cache_tag  TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- Parts that S3 has taken, and whose bytes [start_at, end_at) are still the file's: removed before these change.
+CREATE TABLE part (
+    upload_id TEXT NOT NULL,
+    number    INTEGER NOT NULL,
+    start_at  INTEGER NOT NULL,
+    end_at    INTEGER NOT NULL,
+    etag      TEXT NOT NULL,
+    PRIMARY KEY (upload_id, number)
+) WITHOUT ROWID;
+
+-- Multipart uploads about to be begun, whose id is not on record: one at that key from between these times is ours.
+CREATE TABLE multipart_intent (
+    key      TEXT PRIMARY KEY,
+    first_ns INTEGER NOT NULL,
+    last_ns  INTEGER NOT NULL
 ) WITHOUT ROWID;
 
 -- Owed work that S3 refuses for good: kept, shown in status, tried again at `s3mount drain` and at the next mount.
@@ -122,6 +151,14 @@ CREATE TABLE cache_entry (
     used_ns      INTEGER NOT NULL
 );
 CREATE INDEX cache_entry_used ON cache_entry (used_ns) WHERE present_size > 0;
+
+-- Checksums of present bytes, for 8 MiB of a file a row; see cache/seals.py.
+CREATE TABLE cache_seal (
+    ino     INTEGER NOT NULL,
+    segment INTEGER NOT NULL,
+    seals   BLOB NOT NULL,
+    PRIMARY KEY (ino, segment)
+) WITHOUT ROWID;
 """
 
 DUE_NEVER = (1 << 63) - 1

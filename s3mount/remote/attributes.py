@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from s3mount import foreign_metadata, metadata
+from s3mount.ending import end_pool
 from s3mount.errors import Missing, StoreError
 from s3mount.index.index import Index
 from s3mount.model import Ino, Inode, ObjectInfo
@@ -103,10 +104,11 @@ class AttributeReader:
             known = replace(now, metadata_known=True) if info is None else with_metadata(now, info)
             self._index.inodes.update(known)
 
-    def close(self) -> None:
+    def close(self, deadline_s: float) -> bool:
+        """False when requests are still under way after the deadline."""
         with self._lock:
             self._wanted.clear()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        return end_pool(self._pool, deadline_s)
 
 
 def with_metadata(inode: Inode, info: ObjectInfo) -> Inode:

@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 
+from s3mount.store import patience
+
 WAIT_S_MAX = 300.0
 
 
@@ -15,13 +17,14 @@ class Flights:
         self._running: dict[Hashable, Future[None]] = {}
 
     def run(self, key: Hashable, function: Callable[[], None]) -> None:
-        """Raises what `function` raised, to all who waited; TimeoutError after WAIT_S_MAX."""
+        """Raises what `function` raised, to all who waited; TimeoutError when the caller's patience ends, or
+        after WAIT_S_MAX."""
         with self._lock:
             running = self._running.get(key)
             if running is None:
                 mine = self._running[key] = Future()
         if running is not None:
-            running.result(WAIT_S_MAX)
+            patience.wait(running, WAIT_S_MAX)
             return
         try:
             function()

@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 
 FRESH_DIRECTORIES_MAX = 100_000
 REPORTED_MAX = 10_000
-RETRY_AFTER_FAILURE_S = 5.0
+# Offline, the index answers for every directory that was listed before; this often S3 is asked whether it is back.
+PROBE_S = 5.0
 
 
 class Lister:
@@ -48,6 +49,8 @@ class Lister:
         self._lock = threading.Lock()
         self._reported: LRUCache[ObjectKey, str] = LRUCache(REPORTED_MAX)
         self._fresh_until_s: LRUCache[Ino, float] = LRUCache(FRESH_DIRECTORIES_MAX)
+        self._is_offline = False
+        self._probe_at_s = 0.0
 
     def mark_fresh(self, ino: Ino) -> None:
         """The index knows all of this directory (it was just made here)."""
@@ -63,12 +66,42 @@ class Lister:
     def ensure_fresh(self, ino: Ino) -> None:
         """Return when the index is not older than the time to live for this directory's names.
 
-        A store that cannot be reached is no error for a directory that was listed before: the index answers.
+        A store that cannot be reached is no error for a directory that was listed before: the index answers, at once
+        when it is known that S3 is away.
         Raises StoreError otherwise."""
         with self._lock:
-            if self._fresh_until_s.get(ino, 0.0) > self._clock.monotonic_s():
+            now_s = self._clock.monotonic_s()
+            if self._fresh_until_s.get(ino, 0.0) > now_s:
                 return
-        self._flights.run(ino, lambda: self._list(ino))
+            is_offline = self._is_offline
+        if not self._is_listed(ino):
+            self._flights.run(ino, lambda: self._list(ino))
+        elif is_offline:
+            self._probe(ino)
+        else:
+            try:
+                self._flights.run(ino, lambda: self._list(ino))
+            except TimeoutError:
+                log.warning("listing of ino %d takes long, the index answers", ino)
+
+    def _probe(self, ino: Ino) -> None:
+        """List it in the background, if nobody did so a moment ago."""
+        with self._lock:
+            now_s = self._clock.monotonic_s()
+            if self._probe_at_s > now_s:
+                return
+            self._probe_at_s = now_s + PROBE_S
+        threading.Thread(target=self._list_quietly, args=(ino,), name="offline-probe", daemon=True).start()
+
+    def _list_quietly(self, ino: Ino) -> None:
+        try:
+            self._flights.run(ino, lambda: self._list(ino))
+        except Exception as error:  # noqa: BLE001 - nobody waits for it, and the drive may be closed by now
+            log.debug("the probe of ino %d failed: %s", ino, error)
+
+    def _is_listed(self, ino: Ino) -> bool:
+        directory = self._index.inodes.find(ino)
+        return directory is not None and directory.is_listed
 
     def _report_once(self, key: ObjectKey, why: str) -> None:
         """Every listing meets the same keys again; the log tells of each once."""
@@ -105,8 +138,14 @@ class Lister:
             except StoreError as error:
                 if not (error.temporary and directory.is_listed):
                     raise
-                log.warning("listing of %r failed, the index answers: %s", directory.remote_key, error)
-                self._set_fresh(ino, RETRY_AFTER_FAILURE_S)
+                self._note_offline(directory.remote_key, error)
                 return
             merge.finish().tell(self._observer)
+        self._is_offline = False
         self.mark_fresh(ino)
+
+    def _note_offline(self, key: ObjectKey, error: StoreError) -> None:
+        log.warning("listing of %r failed, the index answers: %s", key, error)
+        with self._lock:
+            self._is_offline = True
+            self._probe_at_s = self._clock.monotonic_s() + PROBE_S

@@ -67,6 +67,24 @@ class ListPage:
     next_token: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class PartInfo:
+    """A part that a multipart upload holds, as ListParts shows it."""
+
+    number: int
+    size: int
+    etag: ETag
+
+
+@dataclass(frozen=True, slots=True)
+class UploadInfo:
+    """A multipart upload that is neither completed nor aborted. `initiated_ns`: by the server's clock."""
+
+    key: ObjectKey
+    upload_id: str
+    initiated_ns: int
+
+
 class ObjectStore(Protocol):
     @property
     def properties(self) -> StoreProperties: ...
@@ -122,6 +140,12 @@ class ObjectStore(Protocol):
         self, key: ObjectKey, upload_id: str, number: int, *, source: ObjectKey, source_etag: ETag, start: int, end: int
     ) -> ETag:
         """Part `number` from bytes [start, end) of another object's version."""
+
+    def list_parts(self, key: ObjectKey, upload_id: str) -> Sequence[PartInfo]:
+        """The parts that the upload holds, by number. Raises Missing when there is no such upload (any more)."""
+
+    def list_multiparts(self, prefix: ObjectKey) -> Sequence[UploadInfo]:
+        """The uploads under way, anybody's, to keys that start with `prefix`."""
 
     def complete_multipart(
         self, key: ObjectKey, upload_id: str, parts: Sequence[ETag], *, condition: Condition = ANY

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from s3mount.errors import PreconditionFailed, StoreError, Throttled
+from s3mount.errors import Denied, PreconditionFailed, StoreError, Throttled
+from s3mount.store import patience
 
 Result = TypeVar("Result")
 
@@ -48,10 +49,11 @@ class Attempts:
                     raise unanswered from error
                 raise
             except StoreError as error:
-                if not isinstance(error, Throttled):
+                if not isinstance(error, Throttled | Denied):
                     unanswered = error
                 delay_s = DELAY_S_FIRST * DELAY_FACTOR**attempt * random.uniform(0.5, 1.0)
                 is_last = attempt + 1 == ATTEMPTS_MAX or time.monotonic() + delay_s > self._last_start
+                is_last = is_last or patience.left_s(delay_s) < delay_s
                 if not error.temporary or is_last or self._stopping.wait(delay_s):
                     raise
         raise AssertionError("the last attempt returns or raises")

@@ -7,43 +7,46 @@ Keeps no copy of what it reads.
 
 import base64
 import contextlib
-import hashlib
-import threading
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-import botocore.exceptions
-import urllib3.exceptions
 from awscrt import checksums
 from awscrt.exceptions import AwsCrtError
 
-from s3mount.errors import Corrupt, Missing, PreconditionFailed, StoreError, Unreachable
+from s3mount.errors import Corrupt, Missing, Rejected, StoreError, Unreachable
 from s3mount.model import ETag, ObjectInfo, ObjectKey
-from s3mount.store import access, s3_client, wire
-from s3mount.store.base import ANY, Body, Condition, ConditionKind, ListPage, StoreProperties
-from s3mount.store.crt import CrtClient
+from s3mount.store import access, patience, s3_client, wire
+from s3mount.store.base import (
+    ANY,
+    Body,
+    Condition,
+    ListPage,
+    PartInfo,
+    StoreProperties,
+    UploadInfo,
+)
+from s3mount.store.part_sums import FULL_OBJECT, PartChecksum, PartSums
 from s3mount.store.request_counter import RequestCounter
-from s3mount.store.retry import Attempts
-from s3mount.store.s3_errors import ErrorContext, UploadMissing
+from s3mount.store.s3_errors import ErrorContext, absent_fails
+from s3mount.store.sender import REQUEST_ERRORS, Sender
 from s3mount.store.settings import StoreSettings
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
 DELETE_KEYS_MAX = 1000
 LIST_KEYS_MAX = 1000
+PAGES_MAX = 10_000
 
 # The deadline of a GET is looked at between pieces of this size.
-READ_BYTES = 1 << 20
+READ_BYTES = 1 << 18
 
-REQUEST_ERRORS = (
-    botocore.exceptions.BotoCoreError,
-    botocore.exceptions.ClientError,
-    urllib3.exceptions.HTTPError,
-    AwsCrtError,
-    OSError,
-    ValueError,
-)
+# A GET of the first bytes is tried as one of the whole object when it ends at no multiple of this.
+ROUND_BYTES = 4 << 10
+WHOLE_BYTES_MAX = 8 << 20
 
 
 def open_store(settings: StoreSettings) -> "S3Store":
@@ -60,17 +63,16 @@ def open_store(settings: StoreSettings) -> "S3Store":
 class S3Store:
     def __init__(self, settings: StoreSettings, boto: s3_client.Boto, counter: RequestCounter) -> None:
         self._settings = settings
-        self._boto = boto
         self._client = boto.client
+        self._asker = boto.asker
         self._bucket = settings.bucket
         self._prefix = settings.prefix
         self._counter = counter
         self._context = ErrorContext(settings.bucket, boto.client.meta.endpoint_url)
         self._properties = StoreProperties(has_root_key=bool(settings.prefix))
         self._storage_class = {"StorageClass": settings.storage_class} if settings.storage_class else {}
-        self._stopping = threading.Event()
-        self._crt_lock = threading.Lock()
-        self._crt: CrtClient | None = None
+        self._part_sums = PartSums()
+        self._sender = Sender(settings, boto, counter, self._context)
 
     @property
     def properties(self) -> StoreProperties:
@@ -94,7 +96,12 @@ class S3Store:
         if token is not None:
             arguments["ContinuationToken"] = token
         # Not asked for by us: botocore asks for URL-encoded keys, and decodes them, only when it does so itself.
-        reply = self._ask("ListObjectsV2", lambda: self._client.list_objects_v2(Bucket=self._bucket, **arguments))
+        attempts = self._sender.asking_attempts()
+        reply = attempts.run(
+            self._sender.translated(
+                "ListObjectsV2", lambda: self._asker.list_objects_v2(Bucket=self._bucket, **arguments)
+            )
+        )
         skip = len(self._prefix)
         objects = [
             ObjectInfo(
@@ -111,39 +118,57 @@ class S3Store:
     def head(self, key: ObjectKey) -> ObjectInfo:
         def request(timeout_s: float) -> Mapping[str, str]:
             try:
-                return self._hot().send("HeadObject", "HEAD", self._prefix + key, timeout_s=timeout_s)
+                return self._sender.hot().send("HeadObject", "HEAD", self._prefix + key, timeout_s=timeout_s)
             except AwsCrtError as error:
                 if error.name != "AWS_ERROR_CRT_CALLBACK_EXCEPTION":
                     raise
             # Other tools store metadata that is not UTF-8, which awscrt cannot decode and boto3 reads as Latin-1.
-            reply = self._client.head_object(Bucket=self._bucket, Key=self._prefix + key)
+            reply = self._asker.head_object(Bucket=self._bucket, Key=self._prefix + key)
             return reply["ResponseMetadata"]["HTTPHeaders"]
 
-        return wire.object_info(key, self._ask_hot("HeadObject", 0, request))
+        attempts = self._sender.asking_attempts()
+        # Patience is asked in each try: a person may be waiting, and the tries before have used some of it up.
+        asked = self._sender.translated("HeadObject", lambda: request(patience.left_s(attempts.attempt_timeout_s)))
+        return wire.object_info(key, attempts.run(asked))
 
     def get(self, key: ObjectKey, *, start: int, end: int, if_match: ETag) -> bytes:
         if start >= end:
             return b""
-        arguments: dict[str, Any] = {"Range": f"bytes={start}-{end - 1}", "IfMatch": wire.quoted(if_match)}
-        attempts = self._attempts(end - start)
+        attempts = self._sender.asking_attempts(end - start)
 
         def request() -> bytes:
-            reply = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, **arguments)
+            reply = self._begin_get(key, start, end, if_match)
             with contextlib.closing(reply["Body"]) as body:
                 if reply["ContentLength"] != end - start:
                     raise Corrupt(f"{reply['ContentLength']} bytes came instead of {end - start} ({key!r})")
                 pieces: list[bytes] = []
                 missing = end - start
                 while missing and (piece := body.read(min(missing, READ_BYTES))):
+                    patience.heard()
                     pieces.append(piece)
                     missing -= len(piece)
                     if missing and not attempts.remaining_s():
                         raise Unreachable(f"{missing} bytes did not come in time ({key!r})")
             if missing:
                 raise Corrupt(f"the last {missing} bytes did not come ({key!r})")
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            wire.check_body(key, data, reply.get("ChecksumCRC64NVME"))
+            return data
 
-        return attempts.run(self._translated("GetObject", request))
+        return attempts.run(self._sender.translated("GetObject", request))
+
+    def _begin_get(self, key: ObjectKey, start: int, end: int, if_match: ETag) -> Mapping[str, Any]:
+        """S3 tells the checksum of whole objects only, and only to who asks for no range. An odd end is nearly always
+        the object's: when it is not, the reply is left unread and the range asked for."""
+        where: dict[str, Any] = {"Bucket": self._bucket, "Key": self._prefix + key, "IfMatch": wire.quoted(if_match)}
+        if start == 0 and end % ROUND_BYTES and end <= WHOLE_BYTES_MAX:
+            reply = self._client.get_object(**where, ChecksumMode="ENABLED")
+            if reply["ContentLength"] == end:
+                return reply
+            reply["Body"].close()
+            if reply["ContentLength"] < end:
+                raise Corrupt(f"{reply['ContentLength']} bytes came instead of {end} ({key!r})")
+        return self._client.get_object(**where, Range=f"bytes={start}-{end - 1}")
 
     def put(
         self, key: ObjectKey, body: Body, *, metadata: Mapping[str, str], content_type: str, condition: Condition = ANY
@@ -161,11 +186,11 @@ class S3Store:
             headers.append(("x-amz-storage-class", self._settings.storage_class))
 
         def request(timeout_s: float) -> Mapping[str, str]:
-            hot = self._hot()
+            hot = self._sender.hot()
             return hot.send("PutObject", "PUT", self._prefix + key, headers=headers, body=body, timeout_s=timeout_s)
 
-        with _absent_fails(condition):
-            reply = self._ask_hot("PutObject", len(body), request)
+        with absent_fails(condition):
+            reply = self._sender.send_hot("PutObject", len(body), request)
         return wire.written_etag(reply.get("etag"))
 
     def copy(
@@ -188,7 +213,7 @@ class S3Store:
             **self._storage_class,
             **wire.condition_arguments(condition),
         }
-        reply = self._ask(
+        reply = self._sender.send(
             "CopyObject", lambda: self._client.copy_object(Bucket=self._bucket, Key=self._prefix + target, **arguments)
         )
         return wire.written_etag(reply["CopyObjectResult"].get("ETag"))
@@ -210,24 +235,38 @@ class S3Store:
     def create_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str], content_type: str) -> str:
         wire.check_metadata(metadata)
         arguments: dict[str, Any] = {"Metadata": metadata, "ContentType": content_type, **self._storage_class}
-        reply = self._ask(
+        if self._part_sums.kind is PartChecksum.CRC64NVME:
+            try:
+                upload_id, checksum_type = self._create_multipart(key, arguments | FULL_OBJECT)
+            except Rejected as error:
+                log.info("multipart uploads have their parts checked by MD5 alone: %s", error)
+            else:
+                if checksum_type == FULL_OBJECT["ChecksumType"]:
+                    self._part_sums.begin(upload_id)
+                    return upload_id
+                # Some servers ignore what they do not know, and would refuse the checksum of the whole.
+                self.abort_multipart(key, upload_id)
+        upload_id, _ = self._create_multipart(key, arguments)
+        self._part_sums.fall_back()
+        return upload_id
+
+    def _create_multipart(self, key: ObjectKey, arguments: Mapping[str, Any]) -> tuple[str, str | None]:
+        reply = self._sender.send(
             "CreateMultipartUpload",
             lambda: self._client.create_multipart_upload(Bucket=self._bucket, Key=self._prefix + key, **arguments),
         )
-        return reply["UploadId"]
+        return reply["UploadId"], reply.get("ChecksumType")
 
     def upload_part(self, key: ObjectKey, upload_id: str, number: int, body: Body) -> ETag:
-        # MD5, since stores differ in which checksums a part may have when the upload was begun without naming one.
-        digest = hashlib.md5(body, usedforsecurity=False).digest()
-        headers = [("Content-MD5", base64.b64encode(digest).decode())]
+        headers = [self._part_sums.part_header(upload_id, number, body)]
         query = wire.part_query(upload_id, number)
 
         def request(timeout_s: float) -> Mapping[str, str]:
-            return self._hot().send(
+            return self._sender.hot().send(
                 "UploadPart", "PUT", self._prefix + key, headers=headers, query=query, body=body, timeout_s=timeout_s
             )
 
-        return wire.written_etag(self._ask_hot("UploadPart", len(body), request).get("etag"))
+        return wire.written_etag(self._sender.send_hot("UploadPart", len(body), request).get("etag"))
 
     def copy_part(
         self, key: ObjectKey, upload_id: str, number: int, *, source: ObjectKey, source_etag: ETag, start: int, end: int
@@ -239,11 +278,50 @@ class S3Store:
             "CopySourceIfMatch": wire.quoted(source_etag),
             "CopySourceRange": f"bytes={start}-{end - 1}",
         }
-        reply = self._ask(
+        reply = self._sender.send(
             "UploadPartCopy",
             lambda: self._client.upload_part_copy(Bucket=self._bucket, Key=self._prefix + key, **arguments),
         )
-        return wire.written_etag(reply["CopyPartResult"].get("ETag"))
+        result = reply["CopyPartResult"]
+        self._part_sums.copied(upload_id, number, end - start, result.get("ChecksumCRC64NVME"))
+        return wire.written_etag(result.get("ETag"))
+
+    def list_parts(self, key: ObjectKey, upload_id: str) -> Sequence[PartInfo]:
+        return self._all_pages(
+            "ListParts",
+            lambda token: wire.parts_page(
+                self._client.list_parts(
+                    Bucket=self._bucket, Key=self._prefix + key, UploadId=upload_id, PartNumberMarker=token[0]
+                )
+            ),
+            (0, ""),
+        )
+
+    def list_multiparts(self, prefix: ObjectKey) -> Sequence[UploadInfo]:
+        return self._all_pages(
+            "ListMultipartUploads",
+            lambda token: wire.uploads_page(
+                self._client.list_multipart_uploads(
+                    Bucket=self._bucket, Prefix=self._prefix + prefix, **wire.upload_markers(token)
+                ),
+                self._prefix,
+            ),
+            ("", ""),
+        )
+
+    def _all_pages(
+        self, operation: str, page: Callable[[Any], tuple[list[Result], Any]], first: tuple[object, str]
+    ) -> list[Result]:
+        """What `page` returns for the first token and for each that it names, as long as it names another."""
+        found: list[Result] = []
+        token: Any = first
+        for _ in range(PAGES_MAX):
+            items, following = self._sender.send(operation, lambda at=token: page(at))  # type: ignore[misc]
+            found += items
+            if following is None or following == token:
+                return found
+            token = following
+        raise Corrupt(f"the listing does not end ({operation})")
 
     def complete_multipart(
         self, key: ObjectKey, upload_id: str, parts: Sequence[ETag], *, condition: Condition = ANY
@@ -253,20 +331,34 @@ class S3Store:
             "MultipartUpload": {
                 "Parts": [{"PartNumber": i, "ETag": wire.quoted(etag)} for i, etag in enumerate(parts, start=1)]
             },
+            **self._part_sums.whole_arguments(upload_id, len(parts)),
             **wire.condition_arguments(condition),
         }
-        with _absent_fails(condition):
-            reply = self._ask(
+        with absent_fails(condition), self._whole_is_checked(key):
+            reply = self._sender.send(
                 "CompleteMultipartUpload",
                 lambda: self._client.complete_multipart_upload(
                     Bucket=self._bucket, Key=self._prefix + key, **arguments
                 ),
             )
+        self._part_sums.end(upload_id)
         return wire.written_etag(reply.get("ETag"))
 
+    @contextlib.contextmanager
+    def _whole_is_checked(self, key: ObjectKey) -> Iterator[None]:
+        """A refused checksum of the whole means other bytes, or a server that gets it wrong: the next attempt has its
+        parts checked only, so that such a server does not refuse for ever."""
+        try:
+            yield
+        except Corrupt as error:
+            log.warning("%r: S3 put the parts together otherwise than they were sent: %s", key, error)
+            self._part_sums.fall_back()
+            raise
+
     def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
+        self._part_sums.end(upload_id)
         with contextlib.suppress(Missing):
-            self._ask(
+            self._sender.send(
                 "AbortMultipartUpload",
                 lambda: self._client.abort_multipart_upload(
                     Bucket=self._bucket, Key=self._prefix + key, UploadId=upload_id
@@ -274,50 +366,11 @@ class S3Store:
             )
 
     def close(self) -> None:
-        self._stopping.set()
-        with self._crt_lock:
-            crt, self._crt = self._crt, None
-        if crt is not None:
-            crt.close()
-        self._client.close()
-
-    def _hot(self) -> CrtClient:
-        """Built at the first use, because it needs credentials."""
-        if self._crt is not None:
-            return self._crt
-        with self._crt_lock:
-            if self._stopping.is_set():
-                raise Unreachable("the store is closed")
-            if self._crt is None:
-                self._crt = CrtClient(self._boto, self._settings, self._counter.add)
-            return self._crt
-
-    def _attempts(self, body_bytes: int) -> Attempts:
-        return Attempts(self._settings.deadline_s(body_bytes), self._stopping)
-
-    def _ask(self, operation: str, request: Callable[[], Result]) -> Result:
-        """One request through boto3, retried."""
-        return self._attempts(0).run(self._translated(operation, request))
-
-    def _ask_hot(self, operation: str, body_bytes: int, request: Callable[[float], Result]) -> Result:
-        """One request through awscrt, retried; `request` takes the time it may wait."""
-        attempts = self._attempts(body_bytes)
-        return attempts.run(self._translated(operation, lambda: request(attempts.attempt_timeout_s)))
-
-    def _translated(self, operation: str, request: Callable[[], Result]) -> Callable[[], Result]:
-        def translated() -> Result:
-            if self._stopping.is_set():
-                raise Unreachable(f"the store is closed ({operation})")
-            try:
-                return request()
-            except REQUEST_ERRORS as error:
-                raise self._context.translate(error, operation) from error
-
-        return translated
+        self._sender.close()
 
     def _delete_batch(self, keys: list[ObjectKey]) -> dict[ObjectKey, StoreError]:
         listed = [{"Key": self._prefix + key} for key in keys]
-        reply = self._ask(
+        reply = self._sender.send(
             "DeleteObjects",
             lambda: self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": listed, "Quiet": True}),  # type: ignore[typeddict-item]
         )
@@ -330,17 +383,6 @@ class S3Store:
 
     def _delete_one(self, key: ObjectKey) -> None:
         with contextlib.suppress(Missing):
-            self._ask("DeleteObject", lambda: self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key))
-
-
-@contextlib.contextmanager
-def _absent_fails(condition: Condition) -> Iterator[None]:
-    """S3 answers 404 to a write conditioned on the ETag of an object that is gone; the contract knows one refusal."""
-    try:
-        yield
-    except UploadMissing:
-        raise
-    except Missing as error:
-        if condition.kind is not ConditionKind.MATCHES:
-            raise
-        raise PreconditionFailed(str(error)) from error
+            self._sender.send(
+                "DeleteObject", lambda: self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
+            )

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
-import botocore.credentials
 import botocore.session
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
@@ -19,6 +18,7 @@ from botocore.utils import parse_timestamp
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
+from s3mount.store.credentials import RereadCredentials, RereadProvider
 from s3mount.store.settings import StoreSettings
 
 DEFAULT_REGION = "us-east-1"
@@ -26,12 +26,14 @@ DEFAULT_REGION = "us-east-1"
 
 @dataclass(frozen=True)
 class Boto:
-    """A client and where its parts came from. `credentials` None: none were found, every request will say so.
+    """Two clients that differ in their time-outs, `asker` for requests that change nothing, and where their parts came
+    from. `credentials` None: none were found, every request will say so.
     `base_url`: what an object's URL begins with, up to the key."""
 
     client: "S3Client"
+    asker: "S3Client"
     base_url: str
-    credentials: botocore.credentials.Credentials | None
+    credentials: RereadCredentials | None
     region: str
     ca_bundle: str | None
 
@@ -41,6 +43,8 @@ def build(settings: StoreSettings, count: Callable[[str], None]) -> Boto:
     instance metadata service, for a few seconds when there is none."""
     core = botocore.session.Session(profile=settings.profile)
     core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_parse_time)
+    provider = RereadProvider(lambda: botocore.session.Session(profile=settings.profile).get_credentials())
+    core.register_component("credential_provider", provider)
     session = boto3.Session(botocore_session=core, region_name=settings.region)
     region = session.region_name or DEFAULT_REGION
     config = Config(
@@ -54,15 +58,24 @@ def build(settings: StoreSettings, count: Callable[[str], None]) -> Boto:
         response_checksum_validation="when_required",
         s3={"addressing_style": settings.addressing_style, "payload_signing_enabled": False},
     )
-    client = session.client("s3", region_name=region, endpoint_url=settings.endpoint_url, config=config)
+    impatient = Config(
+        connect_timeout=min(settings.connect_timeout_s, settings.asking_deadline_s / 4),
+        # Half the deadline, so that one more try fits in.
+        read_timeout=settings.asking_deadline_s / 2,
+    )
+    client, asker = (
+        session.client("s3", region_name=region, endpoint_url=settings.endpoint_url, config=one)
+        for one in (config, config.merge(impatient))
+    )
 
     def count_request(event_name: str, **_: Any) -> None:
         # The event is "before-send.s3.GetObject"; it comes again when botocore follows a redirect.
         count(event_name.rpartition(".")[2])
 
-    client.meta.events.register("before-send.s3", count_request)
+    for one in (client, asker):
+        one.meta.events.register("before-send.s3", count_request)
     base_url = _find_base_url(client, settings.bucket)
-    return Boto(client, base_url, session.get_credentials(), region, core.get_config_variable("ca_bundle"))
+    return Boto(client, asker, base_url, provider.current, region, core.get_config_variable("ca_bundle"))
 
 
 class _UrlFound(Exception):

@@ -3,8 +3,9 @@
 Called by S3Store and the CRT client from any thread. Pure: sends nothing, decides nothing about retries.
 """
 
+import contextlib
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import botocore.exceptions
@@ -15,6 +16,7 @@ from awscrt.s3 import S3ResponseError
 
 from s3mount import errors
 from s3mount.errors import StoreError
+from s3mount.store.base import Condition, ConditionKind
 
 CREDENTIAL_SOURCES = "environment (AWS_ACCESS_KEY_ID), shared config files (~/.aws), profile, SSO, instance role"
 REGION_HEADER = "x-amz-bucket-region"
@@ -22,6 +24,18 @@ REGION_HEADER = "x-amz-bucket-region"
 
 class UploadMissing(errors.Missing):
     """The multipart upload is unknown, as opposed to the object."""
+
+
+class CredentialsExpired(errors.Denied):
+    """Temporary: the same request may succeed once the credentials were looked up again, or renewed by a person."""
+
+    temporary = True
+
+
+class ClockSkewed(errors.Denied):
+    """Temporary: clocks are set right by themselves after a resume or a boot."""
+
+    temporary = True
 
 
 # Error codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
@@ -51,19 +65,24 @@ CODES: Mapping[str, type[StoreError]] = {
     "AccessDenied": errors.Denied,
     "AllAccessDisabled": errors.Denied,
     "AccountProblem": errors.Denied,
-    "ExpiredToken": errors.Denied,
+    "ExpiredToken": CredentialsExpired,
+    "ExpiredTokenException": CredentialsExpired,
     "InvalidAccessKeyId": errors.Denied,
     "InvalidToken": errors.Denied,
-    "RequestTimeTooSkewed": errors.Denied,
+    "RequestTimeTooSkewed": ClockSkewed,
+    "RequestExpired": ClockSkewed,
     "SignatureDoesNotMatch": errors.Denied,
-    "TokenRefreshRequired": errors.Denied,
+    "TokenRefreshRequired": CredentialsExpired,
     # 403, but about the object: it is archived and must be restored before it can be read.
+    "NotImplemented": errors.Rejected,
     "InvalidObjectState": errors.Rejected,
     "PermanentRedirect": errors.Rejected,
+    "TemporaryRedirect": errors.Unreachable,
     "AuthorizationHeaderMalformed": errors.Rejected,
 }
 
 STATUSES: Mapping[int, type[StoreError]] = {
+    307: errors.Unreachable,
     401: errors.Denied,
     403: errors.Denied,
     404: errors.Missing,
@@ -78,8 +97,12 @@ STATUSES: Mapping[int, type[StoreError]] = {
 ADVICE: Mapping[str, str] = {
     "InvalidAccessKeyId": "the access key is not known there",
     "SignatureDoesNotMatch": "the secret key does not belong to the access key",
-    "RequestTimeTooSkewed": "this computer's clock is wrong",
-    "ExpiredToken": "the session token has expired",
+    "RequestTimeTooSkewed": "check this computer's clock: it differs from S3's by more than 15 minutes",
+    "RequestExpired": "check this computer's clock: S3 takes its requests for old ones",
+    "ExpiredToken": "the session token has expired: renew it, s3mount looks for it again",
+    "ExpiredTokenException": "the session token has expired: renew it, s3mount looks for it again",
+    "TokenRefreshRequired": "the session token must be renewed; s3mount looks for it again",
+    "TemporaryRedirect": "S3 sends this bucket's requests to another endpoint for a while",
     "InvalidObjectState": "the object is archived; restore it first",
 }
 
@@ -94,6 +117,7 @@ EXCEPTIONS: tuple[tuple[type[Exception], type[StoreError]], ...] = (
     (botocore.exceptions.SSOError, errors.Denied),
     (botocore.exceptions.IncompleteReadError, errors.Corrupt),
     (botocore.exceptions.ResponseStreamingError, errors.Corrupt),
+    (botocore.exceptions.FlexibleChecksumError, errors.Corrupt),
     (botocore.exceptions.ConnectionError, errors.Unreachable),
     (botocore.exceptions.HTTPClientError, errors.Unreachable),
     # A reply that cannot be understood comes from something in between that is not S3.
@@ -107,10 +131,11 @@ EXCEPTIONS: tuple[tuple[type[Exception], type[StoreError]], ...] = (
 
 
 # The runtime keeps S3's answer to itself for what it takes for temporary.
-CRT_NAMES: Mapping[str, type[StoreError]] = {
-    "AWS_ERROR_S3_SLOW_DOWN": errors.Throttled,
-    "AWS_ERROR_S3_REQUEST_TIME_TOO_SKEWED": errors.Denied,
-    "AWS_ERROR_INVALID_ARGUMENT": errors.Rejected,
+CRT_CODES: Mapping[str, tuple[str, int]] = {
+    "AWS_ERROR_S3_SLOW_DOWN": ("SlowDown", 503),
+    "AWS_ERROR_S3_INTERNAL_ERROR": ("InternalError", 500),
+    "AWS_ERROR_S3_REQUEST_TIME_TOO_SKEWED": ("RequestTimeTooSkewed", 403),
+    "AWS_ERROR_INVALID_ARGUMENT": ("InvalidArgument", 400),
 }
 
 
@@ -131,8 +156,9 @@ class ErrorContext:
             code, message = _parse_body(error.body)
             region = next((value for name, value in error.headers if name.lower() == REGION_HEADER), "")
             return self.refusal(operation, code, error.status_code, message, region)
-        if isinstance(error, AwsCrtError) and error.name in CRT_NAMES:
-            return CRT_NAMES[error.name](f"{operation} failed on bucket {self.bucket!r}: {error.name}")
+        if isinstance(error, AwsCrtError) and error.name in CRT_CODES:
+            code, status = CRT_CODES[error.name]
+            return self.refusal(operation, code, status)
         for raised, translated in EXCEPTIONS:
             if isinstance(error, raised):
                 return translated(self._describe(translated, error, operation))
@@ -184,3 +210,16 @@ def _parse_body(body: bytes | None) -> tuple[str, str]:
     # Some servers put the elements in a namespace and some do not.
     texts = {element.tag.rpartition("}")[2]: (element.text or "").strip() for element in root.iter()}
     return texts.get("Code", ""), texts.get("Message", "")
+
+
+@contextlib.contextmanager
+def absent_fails(condition: Condition) -> Iterator[None]:
+    """S3 answers 404 to a write conditioned on the ETag of an object that is gone; the contract knows one refusal."""
+    try:
+        yield
+    except UploadMissing:
+        raise
+    except errors.Missing as error:
+        if condition.kind is not ConditionKind.MATCHES:
+            raise
+        raise errors.PreconditionFailed(str(error)) from error

@@ -18,7 +18,8 @@ class StoreSettings:
     environment, shared config file, profile.
 
     `prefix`: "" or a key prefix that ends in "/". `storage_class`: given to new objects. `request_deadline_s`: how
-    long a call may take with its quick retries, not counting `BODY_BYTES_PER_S_MIN` for the bytes it moves.
+    long a call that changes something may take with its quick retries, not counting `BODY_BYTES_PER_S_MIN` for the
+    bytes it moves; `offline_timeout_s`: the same of one that only asks (LIST, HEAD, GET), which a person may wait for.
     `connections`: how many requests may be in flight, for uploads and for everything else each.
     """
 
@@ -30,12 +31,13 @@ class StoreSettings:
     addressing_style: AddressingStyle = "auto"
     storage_class: str | None = None
     request_deadline_s: float = 60.0
+    offline_timeout_s: float = 30.0
     connections: int = 32
 
     def __post_init__(self) -> None:
         if self.prefix and not self.prefix.endswith("/"):
             raise ValueError(f"a prefix ends in '/': {self.prefix!r}")
-        if self.request_deadline_s <= 0 or self.connections < 1:
+        if self.request_deadline_s <= 0 or self.offline_timeout_s <= 0 or self.connections < 1:
             raise ValueError("a store needs a deadline and at least one connection")
 
     @property
@@ -47,6 +49,14 @@ class StoreSettings:
         """How long a silent connection is waited for: half the deadline, so that one more try fits in."""
         return self.request_deadline_s / 2
 
+    @property
+    def asking_deadline_s(self) -> float:
+        return min(self.offline_timeout_s, self.request_deadline_s)
+
     def deadline_s(self, body_bytes: int) -> float:
-        """How long a call that moves `body_bytes` may take."""
+        """How long a call that sends `body_bytes`, or changes something otherwise, may take."""
         return self.request_deadline_s + body_bytes / BODY_BYTES_PER_S_MIN
+
+    def asking_deadline_for_s(self, reply_bytes: int) -> float:
+        """How long a call that only asks, for so many bytes, may take."""
+        return self.asking_deadline_s + reply_bytes / BODY_BYTES_PER_S_MIN

@@ -3,15 +3,19 @@
 Used by S3Store. An ETag is kept without the quotes it travels in.
 """
 
+import base64
 import re
 from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 from urllib.parse import quote
+
+from awscrt import checksums
 
 from s3mount.errors import Corrupt, Rejected
 from s3mount.model import ETag, ObjectInfo, ObjectKey
-from s3mount.store.base import Condition, ConditionKind
+from s3mount.store.base import Condition, ConditionKind, PartInfo, UploadInfo
 
 METADATA_HEADER = "x-amz-meta-"
 
@@ -83,5 +87,34 @@ def object_info(key: ObjectKey, headers: Mapping[str, str]) -> ObjectInfo:
         raise Corrupt(f"the reply to HEAD makes no sense: {error}") from error
 
 
+def check_body(key: ObjectKey, data: bytes, checksum: str | None) -> None:
+    """Raise Corrupt when the whole object's CRC64NVME, as S3 told it, is not that of its bytes."""
+    if checksum is not None and base64.b64decode(checksum) != checksums.crc64nvme(data).to_bytes(8, "big"):
+        raise Corrupt(f"the bytes that came are not those of {key!r}: their checksum is another")
+
+
 def part_query(upload_id: str, number: int) -> str:
     return f"partNumber={number}&uploadId={quote(upload_id, safe='~')}"
+
+
+def parts_page(reply: Mapping[str, Any]) -> tuple[list[PartInfo], tuple[int, str] | None]:
+    """The parts of one ListParts reply, and where the next page begins."""
+    parts = [PartInfo(part["PartNumber"], part["Size"], shown_etag(part["ETag"])) for part in reply.get("Parts", ())]
+    return parts, (int(reply["NextPartNumberMarker"]), "") if reply.get("IsTruncated") else None
+
+
+def uploads_page(reply: Mapping[str, Any], prefix: str) -> tuple[list[UploadInfo], tuple[str, str] | None]:
+    """The uploads of one ListMultipartUploads reply, and where the next page begins. `prefix`: the mounted one."""
+    uploads = [
+        UploadInfo(ObjectKey(found["Key"].removeprefix(prefix)), found["UploadId"], time_ns(found["Initiated"]))
+        for found in reply.get("Uploads", ())
+        if "Initiated" in found
+    ]
+    if not reply.get("IsTruncated"):
+        return uploads, None
+    return uploads, (reply.get("NextKeyMarker", ""), reply.get("NextUploadIdMarker", ""))
+
+
+def upload_markers(token: tuple[str, str]) -> dict[str, Any]:
+    """Arguments of ListMultipartUploads for the page that begins at `token`; {} for the first."""
+    return {name: marker for name, marker in zip(("KeyMarker", "UploadIdMarker"), token, strict=True) if marker}

@@ -17,6 +17,7 @@ from s3mount.model import ROOT_INO, Ino, Inode
 from s3mount.remote.attributes import AttributeReader
 from s3mount.remote.lister import Lister
 from s3mount.store.base import StoreProperties
+from s3mount.vfs.discards import Discards
 from s3mount.vfs.handles import Handles
 from s3mount.writeback.writeback import WriteBack
 
@@ -25,12 +26,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class VfsOptions:
-    """`fsync_remote`: fsync returns when S3 has the file. Deadlines in seconds."""
+    """`fsync_remote`: fsync returns when S3 has the file. Deadlines in seconds; `offline_timeout_s`: how long an
+    operation waits for an S3 that gives no sign of life."""
 
     read_only: bool = False
     fsync_remote: bool = False
     room_deadline_s: float = 60.0
     upload_deadline_s: float = 3600.0
+    offline_timeout_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class VfsContext:
     clock: Clock
     properties: StoreProperties
     options: VfsOptions
+    discards: Discards
 
     # -- reading the tree (may ask S3) ---------------------------------------------------------------------------
 

@@ -109,7 +109,9 @@ class FileIO:
             inode = self._begin_change(handle.ino)
             if handle.appends and not is_page:
                 offset = inode.size
+            context.writeback.before_change(handle.ino, min(offset, inode.size), offset + size)
             if offset > inode.size:
+                context.writeback.note_sparse(handle.ino)
                 context.cache.resize(handle.ino, inode.size, offset)
             context.cache.write(handle.ino, offset, data)
             self._stage_change(handle.ino, max(inode.size, offset + size))
@@ -124,7 +126,10 @@ class FileIO:
             raise FileTooLarge("larger than the largest object")
         with context.locks.of(ino):
             inode = self._begin_change(ino)
-            if size < inode.size:
+            context.writeback.before_change(ino, min(size, inode.size), None)
+            if size > inode.size:
+                context.writeback.note_sparse(ino)
+            elif size < inode.size:
                 # The smaller size is committed before the bytes go: no later run may take zeros for content.
                 with self._index.transaction():
                     self._stage_change(ino, size)
@@ -180,14 +185,14 @@ class FileIO:
         context = self._context
         context.cache.sync(ino)
         self.persist(ino)
-        self._index.commit_durably()
+        context.discards.commit()
         self._raise_if_parked(ino)
         if context.options.fsync_remote:
             context.writeback.wait_uploaded([ino], context.options.upload_deadline_s)
 
     def fsync_directory(self, ino: Ino) -> None:
         context = self._context
-        self._index.commit_durably()
+        context.discards.commit()
         if context.options.fsync_remote:
             children = [child for _, child in self._index.dentries.children(ino)]
             context.writeback.wait_uploaded([ino, *children], context.options.upload_deadline_s)
@@ -195,7 +200,7 @@ class FileIO:
     def _raise_if_parked(self, ino: Ino) -> None:
         parked = self._index.parked.find(ino)
         if parked is not None:
-            raise IOFailure(f"S3 refuses this file: {parked.cause}")
+            raise IOFailure(f"this file cannot be uploaded: {parked.cause}")
 
     def release(self, fh: Fh) -> None:
         context = self._context
@@ -208,7 +213,7 @@ class FileIO:
             if not dropped and handle.can_write:
                 self._end_hold(handle.ino)
         if dropped:
-            context.cache.discard(handle.ino)
+            context.discards.add(handle.ino)
         context.writeback.notify()
 
     def _end_hold(self, ino: Ino) -> None:

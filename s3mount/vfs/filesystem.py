@@ -31,6 +31,7 @@ class FileSystem:
         self._context = context
         self._namespace = Namespace(context)
         self._io = FileIO(context)
+        self.offline_timeout_s = context.options.offline_timeout_s
 
     def _inode(self, path: str | None, fh: Fh | None) -> Inode:
         """The inode with its attributes known."""

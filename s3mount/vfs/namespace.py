@@ -179,7 +179,7 @@ class Namespace:
 
     def _after_removal(self, ino: Ino, dropped: bool) -> None:
         if dropped:
-            self._context.cache.discard(ino)
+            self._context.discards.add(ino)
         self._context.writeback.notify()
 
     def rename(self, old: str, new: str, flags: int) -> None:

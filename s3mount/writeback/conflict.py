@@ -44,11 +44,17 @@ class ConflictResolver:
     def resolve(self, inode: Inode, key: ObjectKey, error: StoreError) -> None:
         """Change the index so that the next step succeeds with nothing lost. `error` is what the write met. Raises
         StoreError from looking."""
-        if inode.remote_key is not None and inode.remote_key != key:
-            self._resolve_source(inode)
         try:
             there = self._context.store.head(key)
         except Missing:
+            there = None
+        if inode.remote_key is not None and inode.remote_key != key:
+            if there is not None and self._is_same_content(there, inode):
+                # Its move was done, and a power cut took back what the index knew of it: the old object may be gone.
+                self._adopt(inode, key, there)
+                return
+            self._resolve_source(inode)
+        if there is None:
             self._forget_base(inode, key)
             return
         if inode.remote_key == key and inode.remote_etag == there.etag:
@@ -69,6 +75,11 @@ class ConflictResolver:
         write_id = decode(there.metadata or {}, is_dir_key=False).write_id
         return self._context.is_own_write_id(write_id, inode)
 
+    def _is_same_content(self, there: ObjectInfo, inode: Inode) -> bool:
+        """Whether we wrote it, with the bytes that the index names now."""
+        write_id = decode(there.metadata or {}, is_dir_key=False).write_id or ""
+        return self._is_ours(there, inode) and write_id.split(".")[2:3] == [str(inode.content_generation)]
+
     def _resolve_source(self, inode: Inode) -> None:
         """What a renamed file was based on may be what changed: take the foreign version over, or let it keep the old
         name and keep what is here."""
@@ -80,16 +91,18 @@ class ConflictResolver:
             return
         if there.etag == inode.remote_etag:
             return
-        if inode.content_owed:
+        if inode.content_owed and not self._is_ours(there, inode):
             self._forget_base(inode, inode.remote_key)
         else:
             self._adopt(inode, inode.remote_key, there)
 
     def _adopt(self, inode: Inode, key: ObjectKey, there: ObjectInfo) -> None:
         """Base our state on the version that is there: ours, or a foreign one under a mere metadata change."""
-        is_ours = self._is_ours(there, inode)
         with self._context.locks.of(inode.ino):
-            if not is_ours and not self._owes_content(inode):
+            owes_content = self._owes_content(inode)
+            # A power cut may have taken back that we wrote newer bytes: those there count then, as if foreign.
+            is_ours = self._is_ours(there, inode) and (owes_content or self._is_same_content(there, inode))
+            if not is_ours and not owes_content:
                 # Before the index names the other version: no crash may leave old bytes under the new ETag.
                 self._context.observer.outdated(inode.ino)
             with self._index.transaction():

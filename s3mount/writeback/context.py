@@ -64,10 +64,10 @@ class WriteBackContext:
         write_id = metadata.decode(there.metadata or {}, is_dir_key=False).write_id
         return write_id is not None and write_id.split(".")[0] == self.index.uuid
 
-    def object_metadata(self, inode: Inode) -> dict[str, str]:
+    def object_metadata(self, inode: Inode, write_id: str | None = None) -> dict[str, str]:
         ours = metadata.encode(
             mode=inode.mode, uid=inode.uid, gid=inode.gid, mtime_ns=inode.mtime_ns, atime_ns=inode.atime_ns,
-            write_id=self.write_id(inode),
+            write_id=write_id or self.write_id(inode),
         )  # fmt: skip
         return foreign_metadata.merge(ours, inode.foreign_metadata)
 
@@ -80,6 +80,7 @@ class WriteBackContext:
 
 
 BACK_OFF_S_MAX = 300.0
+PROBE_S = 15.0  # in an outage something is tried at least this often
 
 
 def back_off_s(failures: int) -> float:

@@ -12,7 +12,7 @@ from s3mount import keys
 from s3mount.errors import Missing, StoreError
 from s3mount.model import ObjectKey
 from s3mount.writeback.claims import Claims
-from s3mount.writeback.context import WriteBackContext, back_off_s
+from s3mount.writeback.context import PROBE_S, WriteBackContext, back_off_s
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class Deleter:
 
     def _postpone(self, wanted: list[ObjectKey], error: StoreError) -> None:
         self._failures += 1
-        wait_s = back_off_s(self._failures)
+        wait_s = min(PROBE_S, back_off_s(self._failures))
         self._index.tombstones.set_due(wanted, self._context.clock.now_ns() + int(wait_s * 1e9))
         log.warning("deleting %d objects failed, again in %.0f s: %s", len(wanted), wait_s, error)
         if not error.temporary:

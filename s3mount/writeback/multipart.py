@@ -1,24 +1,33 @@
 """Files over one part: which parts to send and which to copy from the object they are based on, then the upload.
 
-Parts that local edits did not touch are copied inside S3 (UploadPartCopy); the rest is sent. The object appears at
-Complete or not at all, and only if the file was not changed since its first part was read.
+Called by the workers, one per inode at a time. Parts that local edits did not touch are copied inside S3
+(UploadPartCopy); the rest is sent. Every finished part is on record, so an upload that was interrupted, by a failure, a
+change or the death of the process, goes on with what is missing. The object appears at Complete or not at all, and only
+from parts that have the bytes of one moment (pending.py).
 """
 
+import json
 import logging
-from collections.abc import Iterator
+import secrets
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from s3mount.cache.extents import Extents
-from s3mount.errors import Missing, StoreError
+from s3mount.ending import end_pool
+from s3mount.errors import Damaged, Missing, StoreError
+from s3mount.index.multiparts import RecordedUpload, SentPart
 from s3mount.metadata import decode
 from s3mount.model import ETag, Inode, ObjectKey
 from s3mount.store.base import Condition
 from s3mount.writeback.context import WriteBackContext
+from s3mount.writeback.pending import PendingUpload, PendingUploads, etags_of
 
 log = logging.getLogger(__name__)
 
 PART_BYTES = 8 << 20
+COPIED_PART_BYTES = 256 << 20
 PARTS_IN_FLIGHT = 6
 PART_COUNT_MAX = 10_000
 
@@ -37,95 +46,253 @@ class Part:
     is_copied: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All parts of an object. `needs_metadata`: an upload begun with other metadata than today's is of no use."""
+
+    part_bytes: int
+    parts: Sequence[Part]
+    needs_metadata: bool = False
+
+    def is_sent(self, pending: PendingUpload) -> bool:
+        return len(pending.parts) == len(self.parts) and all(pending.has(p.number, p.start, p.end) for p in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """`has_metadata`: the object has the inode's metadata too; an upload that was begun earlier has that time's."""
+
+    etag: ETag
+    has_metadata: bool
+
+
 def part_bytes(size: int) -> int:
-    """PART_BYTES, or the next whole MiB that keeps the number of parts within S3's limit."""
-    smallest = -(-size // PART_COUNT_MAX)
-    return max(PART_BYTES, -(-smallest >> 20) << 20)
+    """PART_BYTES, doubled until the number of parts is within S3's limit."""
+    step = PART_BYTES
+    while step * PART_COUNT_MAX < size:
+        step *= 2
+    return step
 
 
-def plan_parts(size: int, dirty: Extents, base_size: int) -> Iterator[Part]:
+def plan_parts(size: int, dirty: Extents, base_size: int) -> Plan:
     """`base_size`: how many bytes the base object has; 0 when there is none."""
     step = part_bytes(size)
-    for number, start in enumerate(range(0, size, step), 1):
-        end = min(start + step, size)
-        yield Part(number, start, end, is_copied=end <= base_size and not any(dirty.within(start, end)))
+    ranges = [(start, min(start + step, size)) for start in range(0, size, step)]
+    return Plan(
+        step,
+        [
+            Part(number, start, end, is_copied=end <= base_size and not any(dirty.within(start, end)))
+            for number, (start, end) in enumerate(ranges, 1)
+        ],
+    )
 
 
-def plan_copy(size: int) -> Iterator[Part]:
+def plan_copy(size: int) -> Plan:
     """Parts of an object that is copied whole because it is too large for CopyObject."""
-    return plan_parts(size, Extents(), size)
+    step = max(COPIED_PART_BYTES, part_bytes(size))
+    starts = range(0, size, step)
+    parts = [Part(number, start, min(start + step, size), is_copied=True) for number, start in enumerate(starts, 1)]
+    return Plan(step, parts, needs_metadata=True)
 
 
 class MultipartUpload:
-    def __init__(self, context: WriteBackContext):
+    def __init__(self, context: WriteBackContext, pending: PendingUploads):
         self._context = context
+        self._pending = pending
+        self._begun = threading.Condition()
+        self._beginning: set[ObjectKey] = set()
         self._pool = ThreadPoolExecutor(PARTS_IN_FLIGHT, thread_name_prefix="part")
 
-    def upload(self, inode: Inode, key: ObjectKey, condition: Condition, parts: Iterator[Part]) -> ETag:
-        """Make the object from `parts`. Raises ContentMoved, StoreError; then nothing of it stays in the bucket, or is
-        on record to be aborted."""
-        context = self._context
-        upload_id = context.store.create_multipart(
-            key, metadata=context.object_metadata(inode), content_type=context.content_type(inode, key)
-        )
-        context.index.multiparts.add(upload_id, key, inode.ino)
+    # -- the whole object -----------------------------------------------------------------------------------------
+
+    def upload(self, inode: Inode, key: ObjectKey, condition: Condition, plan: Plan) -> Uploaded:
+        """Make the object from what is planned, going on with the pending upload if there is one. Raises ContentMoved,
+        StoreError, FsError; what S3 has taken by then stays on record for the next attempt, or to be aborted. The
+        caller reports `completed` when the object is in the index."""
+        pending = self._usable(inode, key, plan)
         try:
-            etags = self._send(inode, key, upload_id, parts)
-            with context.locks.of(inode.ino):
+            if pending is not None and not pending.is_confirmed:
+                etag = self._confirm(inode, pending, plan)
+                if etag is not None:
+                    return self._uploaded(inode, pending, etag)
+                pending = self._pending.find(inode.ino)
+            pending = pending or self.begin(inode, key, plan.part_bytes)
+            self.send(inode, pending, plan.parts, lambda: self._check_unmoved(inode))
+            with self._context.locks.of(inode.ino):
                 self._check_unmoved(inode)
-            etag = self._complete(inode, key, upload_id, etags, condition)
-        except BaseException:
-            self.abort(upload_id, key)
+                if not plan.is_sent(pending):
+                    raise ContentMoved
+                etags = etags_of(pending)
+            etag = self._complete(key, pending, etags, condition, inode.size)
+        except (StoreError, Damaged) as error:
+            self._give_up(inode, error)
             raise
-        context.index.multiparts.remove(upload_id)
-        return etag
+        return self._uploaded(inode, pending, etag)
 
-    def _send(self, inode: Inode, key: ObjectKey, upload_id: str, parts: Iterator[Part]) -> list[ETag]:
-        etags: dict[int, ETag] = {}
-        running: dict[Future[ETag], Part] = {}
+    def _give_up(self, inode: Inode, error: StoreError | Damaged) -> None:
+        """A failure for now leaves the parts to the next attempt; after one for good that begins with none."""
+        pending = self._pending.find(inode.ino)
+        if pending is None:
+            return
+        pending.is_confirmed = False
+        if isinstance(error, Damaged) or not (error.temporary or isinstance(error, Missing)):
+            self.abandon(pending)
+
+    def _uploaded(self, inode: Inode, pending: PendingUpload, etag: ETag) -> Uploaded:
+        return Uploaded(etag, has_metadata=pending.record.metadata == self._metadata_text(inode))
+
+    def completed(self, inode: Inode) -> None:
+        """The index names the object: the upload is over."""
+        pending = self._pending.find(inode.ino)
+        if pending is not None:
+            self._pending.completed(pending)
+
+    def _usable(self, inode: Inode, key: ObjectKey, plan: Plan) -> PendingUpload | None:
+        """The pending upload, if it can become this object; one that cannot is aborted."""
+        pending = self._pending.find(inode.ino)
+        if pending is None:
+            return None
+        is_usable = (
+            pending.record.key == key
+            and pending.record.part_bytes == plan.part_bytes
+            and pending.is_based_on(inode)
+            and (not plan.needs_metadata or pending.record.metadata == self._metadata_text(inode))
+        )
+        if not is_usable:
+            self.abandon(pending)
+            return None
+        return pending
+
+    def _confirm(self, inode: Inode, pending: PendingUpload, plan: Plan) -> ETag | None:
+        """Ask S3 what it has of the upload. An ETag: it was completed, and that is the object. An upload that S3 knows
+        no more is forgotten."""
+        record = pending.record
         try:
-            for part in parts:
-                while len(running) >= PARTS_IN_FLIGHT:
-                    self._collect(running, etags)
+            there = self._context.store.list_parts(record.key, record.upload_id)
+        except Missing:
+            with self._context.locks.of(inode.ino):
                 self._check_unmoved(inode)
-                running[self._pool.submit(self._send_part, inode, key, upload_id, part)] = part
-            while running:
-                self._collect(running, etags)
-        finally:
-            wait(running)
-        return [etags[number] for number in sorted(etags)]
+                is_whole = plan.is_sent(pending)
+            etag = self._find_completed(record, inode.size) if is_whole else None
+            if etag is None:
+                log.info("S3 has forgotten the upload of %r: it starts over", record.key)
+                self._pending.completed(pending)
+            return etag
+        self._pending.keep_only(pending, list(there))
+        return None
 
-    @staticmethod
-    def _collect(running: dict[Future[ETag], Part], etags: dict[int, ETag]) -> None:
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            etags[running.pop(future).number] = future.result()
-
-    def _send_part(self, inode: Inode, key: ObjectKey, upload_id: str, part: Part) -> ETag:
-        context = self._context
-        base = inode.remote
-        if part.is_copied and base is not None:
-            return context.store.copy_part(
-                key, upload_id, part.number, source=base.key, source_etag=base.etag, start=part.start, end=part.end
-            )
-        body = context.cache.read(inode.ino, base, start=part.start, end=part.end)
-        return context.store.upload_part(key, upload_id, part.number, body)
+    def _find_completed(self, record: RecordedUpload, size: int) -> ETag | None:
+        """The object, if it is what this very upload made."""
+        try:
+            info = self._context.store.head(record.key)
+        except Missing:
+            return None
+        write_id = decode(info.metadata or {}, is_dir_key=False).write_id
+        return info.etag if write_id == record.write_id and info.size == size else None
 
     def _check_unmoved(self, inode: Inode) -> None:
         now = self._context.index.inodes.find(inode.ino)
         if now is None or now.nlink == 0 or now.content_generation != inode.content_generation:
             raise ContentMoved
 
-    def _complete(self, inode: Inode, key: ObjectKey, upload_id: str, etags: list[ETag], condition: Condition) -> ETag:
-        context = self._context
+    def _complete(
+        self, key: ObjectKey, pending: PendingUpload, etags: list[ETag], condition: Condition, size: int
+    ) -> ETag:
         try:
-            return context.store.complete_multipart(key, upload_id, etags, condition=condition)
+            return self._context.store.complete_multipart(key, pending.record.upload_id, etags, condition=condition)
         except Missing:
-            # A reply may have been lost after S3 did complete: then the object carries our write id.
-            info = context.store.head(key)
-            if decode(info.metadata or {}, is_dir_key=False).write_id == context.write_id(inode):
-                return info.etag
+            # A reply may have been lost after S3 did complete: then the object carries this upload's write id.
+            etag = self._find_completed(pending.record, size)
+            if etag is None:
+                raise
+            return etag
+
+    # -- its pieces -----------------------------------------------------------------------------------------------
+
+    def begin(self, inode: Inode, key: ObjectKey, step: int) -> PendingUpload:
+        """A new upload, its id on record. Raises StoreError; should one have begun all the same, the next mount finds
+        it by the intent that stays on record."""
+        with self._begun:
+            self._beginning.add(key)
+        try:
+            return self._begin(inode, key, step)
+        finally:
+            with self._begun:
+                self._beginning.discard(key)
+                self._begun.notify_all()
+
+    def wait_begun(self, key: ObjectKey, deadline_s: float) -> bool:
+        """Return when no upload to `key` is between S3 and the index; False when time is up. One that was listed before
+        the call, and is ours, is on record then, or over."""
+        with self._begun:
+            return self._begun.wait_for(lambda: key not in self._beginning, deadline_s)
+
+    def _begin(self, inode: Inode, key: ObjectKey, step: int) -> PendingUpload:
+        context = self._context
+        write_id = f"{context.write_id(inode)}.{secrets.token_hex(4)}"
+        context.index.multiparts.intend(key, context.clock.now_ns())
+        try:
+            upload_id = context.store.create_multipart(
+                key,
+                metadata=context.object_metadata(inode, write_id),
+                content_type=context.content_type(inode, key),
+            )
+        except StoreError as error:
+            if not error.temporary:
+                context.index.multiparts.fulfil(key)
             raise
+        base_key, base_etag = (None, None) if inode.remote is None else (inode.remote.key, inode.remote.etag)
+        return self._pending.add(
+            RecordedUpload(
+                upload_id, key, inode.ino, step, base_key, base_etag,
+                self._metadata_text(inode), write_id, context.cache.tag,
+            )
+        )  # fmt: skip
+
+    def _metadata_text(self, inode: Inode) -> str:
+        return json.dumps(self._context.object_metadata(inode, "-"), sort_keys=True)
+
+    def send(self, inode: Inode, pending: PendingUpload, parts: Sequence[Part], check: Callable[[], None]) -> None:
+        """Send those of `parts` that S3 does not have. `check` is called before each and may raise. Raises StoreError,
+        FsError; parts that were finished are on record."""
+        running: set[Future[None]] = set()
+        try:
+            for part in parts:
+                if pending.has(part.number, part.start, part.end):
+                    continue
+                while len(running) >= PARTS_IN_FLIGHT:
+                    running = self._collect(running)
+                check()
+                running.add(self._pool.submit(self._send_part, inode, pending, part))
+            while running:
+                running = self._collect(running)
+        finally:
+            wait(running)
+
+    @staticmethod
+    def _collect(running: set[Future[None]]) -> set[Future[None]]:
+        done, left = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            future.result()
+        return left
+
+    def _send_part(self, inode: Inode, pending: PendingUpload, part: Part) -> None:
+        context, record, base = self._context, pending.record, inode.remote
+        changes = self._pending.changes_of(pending, part.number)
+        if part.is_copied and base is not None:
+            etag = context.store.copy_part(
+                record.key, record.upload_id, part.number,
+                source=base.key, source_etag=base.etag, start=part.start, end=part.end,
+            )  # fmt: skip
+        else:
+            body = context.cache.read(inode.ino, base, start=part.start, end=part.end, for_upload=True)
+            etag = context.store.upload_part(record.key, record.upload_id, part.number, body)
+        self._pending.record_part(pending, SentPart(part.number, part.start, part.end, etag), changes)
+
+    def abandon(self, pending: PendingUpload) -> None:
+        """It will not be continued: take its parts out of the bucket."""
+        self._pending.disown(pending)
+        self.abort(pending.record.upload_id, pending.record.key)
 
     def abort(self, upload_id: str, key: ObjectKey) -> None:
         """Take the parts out of the bucket; one that cannot be reached now stays on record for the next mount."""
@@ -136,5 +303,6 @@ class MultipartUpload:
             return
         self._context.index.multiparts.remove(upload_id)
 
-    def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    def close(self, deadline_s: float) -> bool:
+        """False when parts are still under way after the deadline."""
+        return end_pool(self._pool, deadline_s)

@@ -6,23 +6,26 @@ failed for now makes its inode due later, twice as late each time; one refused f
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from cachetools import LRUCache
-
-from s3mount.errors import FsError, Missing, PreconditionFailed, StoreError
+from s3mount.ending import end_pool
+from s3mount.errors import Damaged, FsError, Missing, PreconditionFailed, S3mountError, StoreError
 from s3mount.index.schema import DUE_NEVER
 from s3mount.model import Ino, Inode, ObjectKey
 from s3mount.writeback.claims import Claims
 from s3mount.writeback.conflict import ConflictResolver
-from s3mount.writeback.context import WriteBackContext, back_off_s
+from s3mount.writeback.context import BACK_OFF_S_MAX, WriteBackContext
 from s3mount.writeback.deleter import Deleter
 from s3mount.writeback.moves import Mover, find_blocker
-from s3mount.writeback.multipart import ContentMoved
+from s3mount.writeback.multipart import ContentMoved, MultipartUpload
+from s3mount.writeback.pending import PendingUploads
+from s3mount.writeback.setbacks import Setbacks
 from s3mount.writeback.settle import Settlement
 from s3mount.writeback.state import Step, next_step
+from s3mount.writeback.streaming import Streamer
 from s3mount.writeback.uploader import Uploader
 
 log = logging.getLogger(__name__)
@@ -30,21 +33,10 @@ log = logging.getLogger(__name__)
 WORKERS = 16
 IDLE_S_MAX = 1.0
 BUSY_POLL_S = 0.02
+STREAM_LOOK_NS = 2 * 10**9  # how often a file that is being written is looked at for parts to send
 OPEN_HOLD_NS = 30 * 10**9  # a file open for writing and changed within this time is left to its writer
 DELETE_PAUSE_S = 0.2
 BLOCKED_NS = 200_000_000
-SETBACKS_MAX = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Setback:
-    """Failures in a row, and when the next attempt is due: whoever makes the inode due earlier waits all the same."""
-
-    failures: int = 0
-    until_ns: int = 0
-
-
-NO_SETBACK = Setback()
 
 
 class Scheduler:
@@ -57,6 +49,8 @@ class Scheduler:
         settlement: Settlement,
         conflicts: ConflictResolver,
         deleter: Deleter,
+        multipart: MultipartUpload,
+        pending: PendingUploads,
         claims: Claims,
         is_held: Callable[[Ino], bool],
         on_progress: Callable[[], None],
@@ -68,15 +62,17 @@ class Scheduler:
         self._settlement = settlement
         self._conflicts = conflicts
         self._deleter = deleter
+        self._multipart = multipart
+        self._pending = pending
         self._claims = claims
         self._is_held_by_writer = is_held
         self._on_progress = on_progress
-        self._setbacks: LRUCache[Ino, Setback] = LRUCache(SETBACKS_MAX)
-        self._lock = threading.Lock()
+        self._setbacks = Setbacks()
         self._wake = threading.Event()
         self._sleeps_until_s = 0.0
         self._is_stopping = threading.Event()
         self._is_deleting = threading.Event()
+        self._streamer = Streamer(context, multipart, pending, is_stopping=self._is_stopping.is_set)
         self._pool = ThreadPoolExecutor(WORKERS + 1, thread_name_prefix="writeback")
         self._thread = threading.Thread(target=self._loop, name="scheduler", daemon=True)
 
@@ -88,13 +84,15 @@ class Scheduler:
         if self._sleeps_until_s > self._context.clock.monotonic_s() + due_in_s:
             self._wake.set()
 
-    def stop(self, deadline_s: float) -> None:
-        """Begin no more steps and wait for those that run, no longer than `deadline_s`."""
+    def stop(self, deadline_s: float) -> bool:
+        """Begin no more steps and wait for those that run, no longer than `deadline_s`; False when some still do: to
+        them, and to the next run, it is as if the process died in the middle of the request."""
+        deadline = time.monotonic() + deadline_s
         self._is_stopping.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(deadline_s)
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        return end_pool(self._pool, deadline - time.monotonic())
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
@@ -117,6 +115,10 @@ class Scheduler:
         if free > 0:
             for inode in self._index.inodes.due(now_ns, free, self._claims.has_ino):
                 started += self._start(inode, now_ns)
+        for ino in self._pending.unwanted():
+            if self._claims.claim(ino, ()):
+                self._pool.submit(self._abandon, ino)
+                started += 1
         next_delete_ns = self._index.tombstones.next_due_ns()
         if next_delete_ns is not None and next_delete_ns <= now_ns and not self._is_deleting.is_set():
             self._is_deleting.set()
@@ -137,19 +139,50 @@ class Scheduler:
     def _start(self, inode: Inode, now_ns: int) -> bool:
         if inode.due_ns > now_ns:  # staged after its row was written
             self._index.inodes.set_due(inode.ino, inode.due_ns)
-            return False
-        until_ns = self._setback(inode.ino).until_ns
+            return self._start_stream(inode, now_ns)
+        until_ns = self._setbacks.of(inode.ino).until_ns
         if until_ns > now_ns:
             self._index.inodes.set_due(inode.ino, until_ns)
             return False
         if self._is_held(inode, now_ns):
-            return False
-        path_key = self._index.dentries.path_key(inode)
-        wanted = {key for key in (path_key, inode.remote_key) if key is not None}
+            return self._start_stream(inode, now_ns)
+        wanted = self._keys_of(inode)
         if not self._claims.claim(inode.ino, wanted):
             self._index.inodes.set_due(inode.ino, now_ns + BLOCKED_NS)
             return False
         self._pool.submit(self._work, inode.ino, wanted)
+        return True
+
+    def _keys_of(self, inode: Inode) -> set[ObjectKey]:
+        """What a worker may write to for this inode."""
+        path_key = self._index.dentries.path_key(inode)
+        return {key for key in (path_key, inode.remote_key, self._pending_key(inode)) if key is not None}
+
+    def _pending_key(self, inode: Inode) -> ObjectKey | None:
+        pending = self._pending.find(inode.ino)
+        return None if pending is None else pending.record.key
+
+    def _can_end_where_it_began(self, inode: Inode) -> bool:
+        """Whether the parts that were sent before a rename are completed under the old key, to be copied to the new one
+        inside S3: if that key is nobody's, for nobody else's work may wait for ours."""
+        pending = self._pending.find(inode.ino)
+        if pending is None or not pending.parts:
+            return False
+        key = pending.record.key
+        return (
+            self._index.dentries.resolve_key(key) is None
+            and self._index.tombstones.find(key) is None
+            and find_blocker(self._index, inode, key) is None
+        )
+
+    def _start_stream(self, inode: Inode, now_ns: int) -> bool:
+        """Send what is complete of a file that is still being written."""
+        if not self._streamer.is_worth_a_look(inode) or not self._is_held_by_writer(inode.ino):
+            return False
+        wanted = self._keys_of(inode)
+        if self._setbacks.of(inode.ino).until_ns > now_ns or not self._claims.claim(inode.ino, wanted):
+            return False
+        self._pool.submit(self._stream, inode.ino, wanted)
         return True
 
     def _is_held(self, inode: Inode, now_ns: int) -> bool:
@@ -159,7 +192,7 @@ class Scheduler:
         until_ns = max(inode.mtime_ns, inode.ctime_ns) + OPEN_HOLD_NS
         if until_ns <= now_ns:
             return False
-        self._index.inodes.set_due(inode.ino, until_ns)
+        self._index.inodes.set_due(inode.ino, min(until_ns, now_ns + STREAM_LOOK_NS))
         if not self._is_held_by_writer(inode.ino):
             self._index.inodes.set_due(inode.ino, now_ns)  # closed in between: nobody would end the hold any more
         return True
@@ -171,7 +204,8 @@ class Scheduler:
         try:
             is_full = self._deleter.run()
         except Exception:
-            log.exception("deleting stumbled; it goes on")
+            if not self._is_stopping.is_set():  # left behind by stop, it finds the index closed
+                log.exception("deleting stumbled; it goes on")
         finally:
             self._on_progress()
             if not is_full:
@@ -185,10 +219,41 @@ class Scheduler:
             if inode is not None and not self._is_stopping.is_set():
                 self._take_step(inode, wanted)
         except Exception:
-            log.exception("write-back of ino %d stumbled; it is tried again", ino)
+            if not self._is_stopping.is_set():  # left behind by stop, it finds the index closed
+                log.exception("write-back of ino %d stumbled; it is tried again", ino)
+                self._postpone(ino)
+        finally:
+            self._claims.release(ino, wanted)
+            self._on_progress()
+            self._wake.set()
+
+    def _stream(self, ino: Ino, wanted: set[ObjectKey]) -> None:
+        try:
+            inode = self._index.inodes.find(ino)
+            key = None if inode is None else self._index.dentries.path_key(inode)
+            if key in wanted and not self._is_stopping.is_set():
+                self._streamer.stream(ino, key)
+                self.forget_back_off([ino])
+        except (StoreError, FsError) as error:
+            log.warning("sending parts of %r failed, again in %.0f s: %s", key, self._postpone(ino), error)
+        except Exception:
+            log.exception("sending parts of ino %d stumbled; it is tried again", ino)
             self._postpone(ino)
         finally:
             self._claims.release(ino, wanted)
+            self._on_progress()
+            self._wake.set()
+
+    def _abandon(self, ino: Ino) -> None:
+        """Abort the pending upload of an inode that went away, or owes nothing any more."""
+        try:
+            pending = self._pending.find(ino)
+            if pending is not None and self._pending.is_unwanted(ino):
+                self._multipart.abandon(pending)
+        except Exception:
+            log.exception("aborting the upload of ino %d stumbled; it is tried again", ino)
+        finally:
+            self._claims.release(ino, ())
             self._on_progress()
             self._wake.set()
 
@@ -200,6 +265,8 @@ class Scheduler:
         if step is Step.SETTLE:
             self._settlement.done_without_upload(inode)
             return
+        if step is Step.PUT and self._can_end_where_it_began(inode):
+            key = self._pending_key(inode) or key
         if key not in wanted or inode.remote_key not in {None, *wanted}:
             return  # renamed since it was claimed: the next turn claims the right keys
         try:
@@ -210,11 +277,14 @@ class Scheduler:
             self._resolve(inode, key, error)
         except StoreError as error:
             self._failed(inode, key, error)
+        except Damaged as error:
+            self._park(inode, key, error)
         except FsError as error:
             log.warning("upload of %r failed in the cache: %s", key, error)
             self._postpone(inode.ino)
         else:
             self.forget_back_off([inode.ino])
+            self._hurry()
 
     def _request(self, step: Step, inode: Inode, key: ObjectKey) -> None:
         if step is Step.MOVE_DIRECTORY:
@@ -246,45 +316,44 @@ class Scheduler:
         except StoreError as failure:
             self._failed(inode, key, failure)
             return
-        if self._setback(inode.ino).failures:
+        if self._setbacks.note_conflict(inode.ino):
             self._postpone(inode.ino)  # a store that never agrees must not be asked in a tight loop
-        else:
-            self._set_back(inode.ino, Setback(1))
 
     def _failed(self, inode: Inode, key: ObjectKey, error: StoreError) -> None:
         if error.temporary:
             wait_s = self._postpone(inode.ino)
             log.warning("upload of %r failed, again in %.0f s: %s", key, wait_s, error)
-            return
+        else:
+            self._park(inode, key, error)
+
+    def _park(self, inode: Inode, key: ObjectKey, error: S3mountError) -> None:
         with self._index.transaction():
             now = self._index.inodes.find(inode.ino)
             if now is None:
                 return
             self._index.parked.put(inode.ino, str(error), self._context.clock.now_ns())
             self._index.inodes.update(replace(now, due_ns=DUE_NEVER))
-        log.error("upload of %r is refused and parked, its data is kept: %s", key, error)
+        log.error("upload of %r cannot be done and is parked, its data is kept: %s", key, error)
 
     def _postpone(self, ino: Ino) -> float:
-        failures = self._setback(ino).failures + 1
-        wait_s = back_off_s(failures)
-        until_ns = self._context.clock.now_ns() + int(wait_s * 1e9)
-        self._set_back(ino, Setback(failures, until_ns))
+        now_ns = self._context.clock.now_ns()
+        self._index.inodes.set_due(ino, now_ns + int(BACK_OFF_S_MAX * 1e9))  # its own time is not the next of others
+        until_ns = self._setbacks.postpone(ino, now_ns, self._index.inodes.next_due_ns())
         self._index.inodes.set_due(ino, until_ns)
-        return wait_s
+        return (until_ns - now_ns) / 1e9
 
-    def _setback(self, ino: Ino) -> Setback:
-        with self._lock:
-            return self._setbacks.get(ino, NO_SETBACK)
-
-    def _set_back(self, ino: Ino, setback: Setback) -> None:
-        with self._lock:
-            self._setbacks[ino] = setback
+    def _hurry(self) -> None:
+        """S3 took something: what failed before need not wait for the end of its back-off."""
+        hurried = self._setbacks.hurry(self._context.clock.now_ns())
+        if not hurried:
+            return
+        with self._index.transaction():
+            for ino, due_ns in hurried:
+                inode = self._index.inodes.find(ino)
+                if inode is not None and due_ns < inode.due_ns < DUE_NEVER:
+                    self._index.inodes.set_due(ino, due_ns)
+        self._wake.set()
 
     def forget_back_off(self, inos: Iterable[Ino] | None) -> None:
         """Let these (None: all) be tried as soon as they are due, as if they had not failed."""
-        with self._lock:
-            if inos is None:
-                self._setbacks.clear()
-            else:
-                for ino in inos:
-                    self._setbacks.pop(ino, None)
+        self._setbacks.forget(inos)

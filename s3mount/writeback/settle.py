@@ -55,8 +55,9 @@ class Settlement:
         is_ours = there.etag == known_etag or self._context.is_own_write(there)
         return matches(there.etag) if is_ours else ABSENT
 
-    def uploaded(self, snapshot: Inode, key: ObjectKey, etag: ETag) -> None:
-        """The object at `key` has the bytes and the metadata of `snapshot`."""
+    def uploaded(self, snapshot: Inode, key: ObjectKey, etag: ETag, *, has_metadata: bool = True) -> None:
+        """The object at `key` has the bytes and the metadata of `snapshot`; without `has_metadata` only the bytes: the
+        metadata stays owed."""
         context = self._context
         with context.locks.of(snapshot.ino):
             with self._index.transaction():
@@ -84,7 +85,7 @@ class Settlement:
                         remote_etag=etag,
                         remote_size=snapshot.size,
                         content_uploaded=snapshot.content_generation,
-                        meta_generation=inode.meta_generation + is_elsewhere,
+                        meta_generation=inode.meta_generation + (is_elsewhere or not has_metadata),
                         meta_uploaded=snapshot.meta_generation,
                         attempt_key=None,
                         metadata_known=True,

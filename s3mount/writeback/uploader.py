@@ -5,7 +5,7 @@ import threading
 from s3mount.model import ETag, Inode, ObjectKey
 from s3mount.store.base import ANY, Condition
 from s3mount.writeback.context import WriteBackContext
-from s3mount.writeback.multipart import PART_BYTES, ContentMoved, MultipartUpload, plan_copy, plan_parts
+from s3mount.writeback.multipart import PART_BYTES, ContentMoved, MultipartUpload, Plan, plan_copy, plan_parts
 from s3mount.writeback.settle import Settlement
 
 SMALL_BODIES_MAX = 8  # bodies of up to PART_BYTES held in memory at a time, over all workers
@@ -73,8 +73,12 @@ class Uploader:
                 raise ContentMoved
             dirty = context.cache.dirty_extents(inode.ino)
         base_size = 0 if snapshot.remote is None else snapshot.remote_size
-        etag = self._multipart.upload(snapshot, key, condition, plan_parts(snapshot.size, dirty, base_size))
-        self._settlement.uploaded(snapshot, key, etag)
+        self._put_planned(snapshot, key, condition, plan_parts(snapshot.size, dirty, base_size))
+
+    def _put_planned(self, snapshot: Inode, key: ObjectKey, condition: Condition, plan: Plan) -> None:
+        done = self._multipart.upload(snapshot, key, condition, plan)
+        self._settlement.uploaded(snapshot, key, done.etag, has_metadata=done.has_metadata)
+        self._multipart.completed(snapshot)
 
     def copy(self, inode: Inode, key: ObjectKey) -> None:
         """Give the object this inode's metadata, at `key`, without moving its bytes through here."""
@@ -89,16 +93,16 @@ class Uploader:
         if source.key == key:
             condition = ANY  # the source condition says the same
         if source.size > context.store.properties.copy_bytes_max:
-            etag = self._multipart.upload(snapshot, key, condition, plan_copy(source.size))
-        else:
-            etag = context.store.copy(
-                source.key,
-                key,
-                source_etag=source.etag,
-                metadata=context.object_metadata(snapshot),
-                content_type=context.content_type(snapshot, key),
-                condition=condition,
-            )
+            self._put_planned(snapshot, key, condition, plan_copy(source.size))
+            return
+        etag = context.store.copy(
+            source.key,
+            key,
+            source_etag=source.etag,
+            metadata=context.object_metadata(snapshot),
+            content_type=context.content_type(snapshot, key),
+            condition=condition,
+        )
         self._settlement.uploaded(snapshot, key, etag)
 
     def put_marker(self, inode: Inode, key: ObjectKey) -> None:

@@ -16,6 +16,7 @@ from s3mount.writeback.context import WriteBackContext
 from s3mount.writeback.deleter import Deleter
 from s3mount.writeback.moves import Mover
 from s3mount.writeback.multipart import MultipartUpload
+from s3mount.writeback.pending import PendingUploads
 from s3mount.writeback.scheduler import Scheduler
 from s3mount.writeback.settle import Settlement
 from s3mount.writeback.uploader import Uploader
@@ -29,7 +30,7 @@ LEFT_SHOWN_MAX = 1000
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What is owed at this moment. `size`: bytes of content not yet in the bucket."""
+    """What is owed at this moment. `size`: bytes of content that S3 does not have yet, be it as parts."""
 
     files: int
     size: int
@@ -69,7 +70,8 @@ class WriteBack:
         self._configured_delay_ns = int(delay_s * 1e9)
         self._drains = 0
         self._hurry_until_s = 0.0
-        self._multipart = MultipartUpload(context)
+        self._pending = PendingUploads(context.index, context.locks)
+        self._multipart = MultipartUpload(context, self._pending)
         settlement = Settlement(context)
         self._deleter = Deleter(context, self._claims)
         self._scheduler = Scheduler(
@@ -79,16 +81,18 @@ class WriteBack:
             settlement=settlement,
             conflicts=ConflictResolver(context),
             deleter=self._deleter,
+            multipart=self._multipart,
+            pending=self._pending,
             claims=self._claims,
             is_held=lambda ino: is_open_for_write(ino) and not self._is_hurried(),
             on_progress=self._signal_progress,
         )
-        self._unfinished: recovery.Unfinished = ()
+        self._unfinished = recovery.Unfinished()
         self._recovery = threading.Thread(target=self._recover, name="recovery", daemon=True)
 
     def start(self) -> None:
         """Take up what the last run left, and begin. Does not wait for S3."""
-        self._unfinished = recovery.at_start(self._context)
+        self._unfinished = recovery.at_start(self._context, self._pending)
         self._scheduler.start()
         self._recovery.start()
 
@@ -97,11 +101,14 @@ class WriteBack:
             self._context.conditions.probe()
         recovery.in_background(self._context, self._multipart, self._unfinished)
 
-    def stop(self, deadline_s: float = 30.0) -> None:
-        """Begin nothing new and wait for the requests in flight. What is owed stays owed."""
-        self._scheduler.stop(deadline_s)
-        self._recovery.join(deadline_s)
-        self._multipart.close()
+    def stop(self, deadline_s: float) -> bool:
+        """Begin nothing new and wait for the requests in flight, no longer than the deadline; False when some still
+        are. What is owed stays owed."""
+        deadline = time.monotonic() + deadline_s
+        has_ended = self._scheduler.stop(deadline_s)
+        self._recovery.join(max(0.0, deadline - time.monotonic()))
+        has_ended &= self._multipart.close(deadline - time.monotonic())
+        return has_ended and not self._recovery.is_alive()
 
     # -- news from above -----------------------------------------------------------------------------------------
 
@@ -113,6 +120,15 @@ class WriteBack:
     def notify(self) -> None:
         """Something was changed just now."""
         self._scheduler.notify(self.delay_ns / 1e9)
+
+    def before_change(self, ino: Ino, start: int, end: int | None) -> None:
+        """The bytes [start, end) of a file (None: to its end) are about to change; called under the inode lock. What
+        was sent of them does not count any more, also not for a later run, when this returns."""
+        self._pending.before_change(ino, start, end)
+
+    def note_sparse(self, ino: Ino) -> None:
+        """The file was lengthened with zeros: it is not sent before it is closed."""
+        self._pending.note_sparse(ino)
 
     def hurry(self) -> None:
         """The cache is full of dirty data: upload without delay, files being written too."""
@@ -155,7 +171,7 @@ class WriteBack:
             return False
         parked = self._index.parked.find(snapshot.ino)
         if parked is not None:
-            raise IOFailure(f"S3 refuses this file: {parked.cause}")
+            raise IOFailure(f"this file cannot be uploaded: {parked.cause}")
         return (
             now.content_uploaded < snapshot.content_generation
             or now.meta_uploaded < snapshot.meta_generation
@@ -190,12 +206,11 @@ class WriteBack:
             while True:
                 backlog = self.backlog()
                 on_progress(backlog)
-                if backlog.is_empty:
-                    # Or a power cut could bring rows back that owe what the bucket has in a newer version.
+                if backlog.is_empty or time.monotonic() >= deadline or self._only_refused(backlog):
+                    left = [] if backlog.is_empty else self.left()
+                    # A power cut after this must not bring back what was owed: it would go over the newer objects.
                     self._index.commit_durably()
-                    return []
-                if time.monotonic() >= deadline or self._only_refused(backlog):
-                    return self.left()
+                    return left
                 self._wait(deadline)
         finally:
             self._end_drain()
@@ -208,10 +223,10 @@ class WriteBack:
 
     def backlog(self) -> Backlog:
         files, size, _ = self._index.inodes.owed_totals()
-        uploading = self._claims.count()
+        uploading = self._claims.count() + len(self._pending.unwanted())
         return Backlog(
             files,
-            size,
+            max(0, size - self._pending.sent_bytes()),
             self._index.tombstones.count(),
             uploading,
             self._index.parked.count(),

@@ -1,12 +1,13 @@
 """Multipart uploads: invisible until complete, atomic, conditioned; and parts copied from other objects."""
 
 import random
+import time
 
 import pytest
 
 from s3mount.errors import Missing, PreconditionFailed, StoreError
 from s3mount.model import ETag
-from s3mount.store.base import ABSENT, matches
+from s3mount.store.base import ABSENT, PartInfo, matches
 from tests.contract.conftest import Subject
 
 PART_BYTES = 5 << 20
@@ -127,3 +128,37 @@ def test_abort(subject: Subject) -> None:
 
 def test_aborting_an_unknown_upload_is_no_error(subject: Subject) -> None:
     subject.store.abort_multipart(subject.key("a"), "0123456789abcdef0123456789abcdef")
+
+
+def test_list_parts(subject: Subject) -> None:
+    upload_id = _begin(subject, "a")
+    assert list(subject.store.list_parts(subject.key("a"), upload_id)) == []
+    last = subject.store.upload_part(subject.key("a"), upload_id, 3, b"three")
+    first = subject.store.upload_part(subject.key("a"), upload_id, 1, b"1" * PART_BYTES)
+    assert list(subject.store.list_parts(subject.key("a"), upload_id)) == [
+        PartInfo(1, PART_BYTES, first),
+        PartInfo(3, 5, last),
+    ]
+
+
+def test_list_parts_of_an_upload_that_is_over_is_missing(subject: Subject) -> None:
+    upload_id, etags = _upload(subject, "a", b"part")
+    subject.store.complete_multipart(subject.key("a"), upload_id, etags)
+    aborted = _begin(subject, "b")
+    subject.store.abort_multipart(subject.key("b"), aborted)
+    for name, gone in (("a", upload_id), ("b", aborted), ("c", "0123456789abcdef0123456789abcdef")):
+        with pytest.raises(Missing):
+            subject.store.list_parts(subject.key(name), gone)
+
+
+def test_list_multiparts_shows_what_is_under_way(subject: Subject) -> None:
+    done, etags = _upload(subject, "list/a", b"part")
+    subject.store.complete_multipart(subject.key("list/a"), done, etags)
+    begun = {name: _begin(subject, name) for name in ("list/a", "list/b", "other")}
+    found = {(info.key, info.upload_id): info for info in subject.store.list_multiparts(subject.key("list/"))}
+    assert found.keys() == {(subject.key(name), begun[name]) for name in ("list/a", "list/b")}
+    for info in found.values():
+        assert abs(info.initiated_ns - time.time_ns()) < 120 * 10**9
+    for name, upload_id in begun.items():
+        subject.store.abort_multipart(subject.key(name), upload_id)
+    assert list(subject.store.list_multiparts(subject.key("list/"))) == []

@@ -13,7 +13,16 @@ from typing import TypeVar
 
 from s3mount.errors import StoreError, Unreachable
 from s3mount.model import ETag, ObjectInfo, ObjectKey
-from s3mount.store.base import ANY, Body, Condition, ListPage, ObjectStore, StoreProperties
+from s3mount.store.base import (
+    ANY,
+    Body,
+    Condition,
+    ListPage,
+    ObjectStore,
+    PartInfo,
+    StoreProperties,
+    UploadInfo,
+)
 
 T = TypeVar("T")
 GATE_S_MAX = 20.0
@@ -191,6 +200,12 @@ class FaultyStore:
                 key, upload_id, number, source=source, source_etag=source_etag, start=start, end=end
             ),
         )
+
+    def list_parts(self, key: ObjectKey, upload_id: str) -> Sequence[PartInfo]:
+        return self._call("list_parts", key, lambda: self.inner.list_parts(key, upload_id))
+
+    def list_multiparts(self, prefix: ObjectKey) -> Sequence[UploadInfo]:
+        return self._call("list_multiparts", prefix, lambda: self.inner.list_multiparts(prefix))
 
     def complete_multipart(
         self, key: ObjectKey, upload_id: str, parts: Sequence[ETag], *, condition: Condition = ANY

@@ -5,6 +5,7 @@ contract has them. The foreign_* methods act as another S3 client would: uncount
 """
 
 import hashlib
+import itertools
 import threading
 from bisect import bisect_left
 from collections import Counter
@@ -14,10 +15,20 @@ from dataclasses import dataclass, field
 from s3mount.clock import Clock, SystemClock
 from s3mount.errors import Corrupt, Missing, PreconditionFailed, Rejected, StoreError, Unreachable
 from s3mount.model import ETag, ObjectInfo, ObjectKey
-from s3mount.store.base import ANY, Body, Condition, ConditionKind, ListPage, StoreProperties
+from s3mount.store.base import (
+    ANY,
+    Body,
+    Condition,
+    ConditionKind,
+    ListPage,
+    PartInfo,
+    StoreProperties,
+    UploadInfo,
+)
 from s3mount.store.wire import check_metadata
 
 DELETE_KEYS_MAX = 1000
+_upload_numbers = itertools.count(1)  # over all stores: a copy of one must not give an id out again
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,7 @@ class Upload:
     key: ObjectKey
     metadata: Mapping[str, str]
     content_type: str
+    initiated_ns: int = 0
     parts: dict[int, bytes] = field(default_factory=dict)
 
 
@@ -159,8 +171,8 @@ class MemoryStore:
         check_metadata(metadata)
         with self._lock:
             self._count("CreateMultipartUpload")
-            upload_id = f"upload-{self._counts['CreateMultipartUpload']}"
-            self._uploads[upload_id] = Upload(key, _lowered(metadata), content_type)
+            upload_id = f"upload-{next(_upload_numbers)}"
+            self._uploads[upload_id] = Upload(key, _lowered(metadata), content_type, self._clock.now_ns())
             return upload_id
 
     def upload_part(self, key: ObjectKey, upload_id: str, number: int, body: Body) -> ETag:
@@ -180,6 +192,21 @@ class MemoryStore:
                 raise Rejected(f"[{start}, {end}) is not within {source!r}")
             upload.parts[number] = body[start:end]
             return _md5(body[start:end])
+
+    def list_parts(self, key: ObjectKey, upload_id: str) -> Sequence[PartInfo]:
+        with self._lock:
+            self._count("ListParts")
+            parts = sorted(self._find_upload(key, upload_id).parts.items())
+            return [PartInfo(number, len(body), _md5(body)) for number, body in parts]
+
+    def list_multiparts(self, prefix: ObjectKey) -> Sequence[UploadInfo]:
+        with self._lock:
+            self._count("ListMultipartUploads")
+            return [
+                UploadInfo(upload.key, upload_id, upload.initiated_ns)
+                for upload_id, upload in self._uploads.items()
+                if upload.key.startswith(prefix)
+            ]
 
     def complete_multipart(
         self, key: ObjectKey, upload_id: str, parts: Sequence[ETag], *, condition: Condition = ANY

@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from s3mount.cache.disk import Buffer, DiskFile, LocalDisk
@@ -40,6 +40,7 @@ class Journal:
 class DictEntries:
     def __init__(self, journal: Journal | None = None):
         self.rows: dict[Ino, tuple[bytes, bytes, int, int]] = {}
+        self.seals: dict[Ino, dict[int, bytes]] = {}
         self.journal = journal or Journal()
         self.saves = 0
 
@@ -47,14 +48,31 @@ class DictEntries:
         row = self.rows.get(ino)
         return row and row[:2]
 
-    def save(self, ino: Ino, present: bytes, dirty: bytes, present_size: int, used_ns: int) -> None:
+    def save(
+        self, ino: Ino, present: bytes, dirty: bytes, present_size: int, used_ns: int, seals: Mapping[int, bytes]
+    ) -> None:
         self.journal.note(f"save {ino}")
         self.saves += 1
         self.rows[ino] = (present, dirty, present_size, used_ns)
+        self._put_seals(ino, seals)
+
+    def load_seals(self, ino: Ino) -> list[tuple[int, bytes]]:
+        return list(self.seals.get(ino, {}).items())
+
+    def save_seals(self, ino: Ino, seals: Mapping[int, bytes]) -> None:
+        self.journal.note(f"save_seals {ino}")
+        self._put_seals(ino, seals)
+
+    def _put_seals(self, ino: Ino, seals: Mapping[int, bytes]) -> None:
+        rows = self.seals.setdefault(ino, {})
+        rows.update(seals)
+        for number in [number for number, row in rows.items() if not row]:
+            del rows[number]
 
     def remove(self, ino: Ino) -> None:
         self.journal.note(f"remove {ino}")
         self.rows.pop(ino, None)
+        self.seals.pop(ino, None)
 
     def commit_durably(self) -> None:
         self.journal.note("commit")

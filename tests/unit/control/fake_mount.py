@@ -40,6 +40,10 @@ class FakeHandlers:
             progress(step)
         return self.owed
 
+    def check(self, repair: bool, progress: Callable[[int], None]) -> list[dict[str, str]]:
+        progress(1)
+        return [{"kind": "other ETag", "repair": str(repair)}]
+
     def stop(self, drain: bool) -> None:
         self.stops.append(drain)
 

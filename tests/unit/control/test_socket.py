@@ -5,14 +5,22 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from s3mount.control import client as client_module
 from s3mount.control import server as server_module
 from s3mount.control.client import ControlClient
-from s3mount.control.protocol import PROGRESS_INTERVAL_S, ControlRefused, ControlUnreachable, DrainProgress, OwedFile
+from s3mount.control.protocol import (
+    PROGRESS_INTERVAL_S,
+    ControlRefused,
+    ControlUnreachable,
+    DrainProgress,
+    OwedFile,
+    encode,
+)
 from s3mount.control.server import ControlServer
 from s3mount.errors import MountError
 from tests.unit.control.fake_mount import FakeHandlers
@@ -182,6 +190,17 @@ def test_connections_are_bounded(tmp_path: Path, handlers: FakeHandlers) -> None
 
 def test_other_users_are_refused(client: ControlClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "_is_allowed", lambda _connection: False)
+    with pytest.raises(ControlRefused, match="another user"):
+        client.status()
+
+
+def test_a_refusal_may_come_before_the_question(client: ControlClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def encoded_late(request: Mapping[str, object]) -> bytes:
+        time.sleep(0.3)
+        return encode(request)
+
+    monkeypatch.setattr(server_module, "_is_allowed", lambda _connection: False)
+    monkeypatch.setattr(client_module, "encode", encoded_late)
     with pytest.raises(ControlRefused, match="another user"):
         client.status()
 

@@ -14,6 +14,7 @@ import pytest
 from s3mount.clock import SystemClock
 from s3mount.errors import MountError
 from s3mount.index.index import Index
+from s3mount.index.multiparts import Intent
 from s3mount.index.schema import DUE_NEVER, SCHEMA_VERSION
 from s3mount.model import ROOT_INO, ETag, Ino, Inode, ObjectKey
 
@@ -174,21 +175,18 @@ def test_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:
         Index(path, SystemClock())
 
 
-def test_an_index_of_format_1_is_brought_up_to_date(tmp_path: Path) -> None:
-    path = tmp_path / "index.sqlite"
-    index = Index(path, SystemClock())
-    index.ensure_root(0o040755, 0, 0, 1, has_key=False)
-    made = index.create(ROOT_INO, "a", replace(FILE, attempt_key=ObjectKey("a")))
-    index.close()
-    with sqlite3.connect(path) as connection:
-        connection.execute("DROP INDEX inode_attempt")
-        connection.execute("PRAGMA user_version=1")
-    connection.close()
-    index = Index(path, SystemClock())
-    plan = index._database.rows("EXPLAIN QUERY PLAN SELECT ino FROM inode WHERE attempt_key = 'a' AND ino IS NOT NULL")
-    assert "inode_attempt" in str(plan)
-    assert index.inodes.get(made.ino) == made
-    index.close()
+def test_an_upload_whose_id_was_lost_stays_intended(index: Index) -> None:
+    key = ObjectKey("k")
+    index.multiparts.intend(key, 1)
+    index.multiparts.fulfil(key)
+    assert index.multiparts.intents() == []
+    index.multiparts.intend(key, 2)
+    (lost,) = index.multiparts.intents()
+    index.multiparts.intend(key, 3)
+    index.multiparts.fulfil(key)
+    assert index.multiparts.intents() == [Intent(key, 2, 3)]
+    index.multiparts.remove_intent(lost)
+    assert index.multiparts.intents() == [Intent(key, 2, 3)]
 
 
 def test_a_hundred_thousand_owed_rows_are_due_within_a_second(index: Index) -> None:

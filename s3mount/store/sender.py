@@ -1,0 +1,98 @@
+"""How one request is sent: through boto3 or awscrt, tried again within a deadline, its failure translated.
+
+Owned by S3Store, used from many threads. Does not know what the requests say.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import botocore.exceptions
+import urllib3.exceptions
+from awscrt.exceptions import AwsCrtError
+
+from s3mount.errors import Unreachable
+from s3mount.store import patience, s3_client
+from s3mount.store.crt import CrtClient
+from s3mount.store.request_counter import RequestCounter
+from s3mount.store.retry import Attempts
+from s3mount.store.s3_errors import CredentialsExpired, ErrorContext
+from s3mount.store.settings import StoreSettings
+
+Result = TypeVar("Result")
+
+REQUEST_ERRORS = (
+    botocore.exceptions.BotoCoreError,
+    botocore.exceptions.ClientError,
+    urllib3.exceptions.HTTPError,
+    AwsCrtError,
+    OSError,
+    ValueError,
+)
+
+
+class Sender:
+    def __init__(
+        self, settings: StoreSettings, boto: s3_client.Boto, counter: RequestCounter, context: ErrorContext
+    ) -> None:
+        self._settings = settings
+        self._boto = boto
+        self._counter = counter
+        self._context = context
+        self._stopping = threading.Event()
+        self._crt_lock = threading.Lock()
+        self._crt: CrtClient | None = None
+
+    def hot(self) -> CrtClient:
+        """Built at the first use, because it needs credentials."""
+        if self._crt is not None:
+            return self._crt
+        with self._crt_lock:
+            if self._stopping.is_set():
+                raise Unreachable("the store is closed")
+            if self._crt is None:
+                self._crt = CrtClient(self._boto, self._settings, self._counter.add)
+            return self._crt
+
+    def asking_attempts(self, reply_bytes: int = 0) -> Attempts:
+        """For requests that somebody waits for."""
+        return Attempts(self._settings.asking_deadline_for_s(reply_bytes), self._stopping)
+
+    def send(self, operation: str, request: Callable[[], Result]) -> Result:
+        """One request through boto3, retried."""
+        return self._attempts(0).run(self.translated(operation, request))
+
+    def send_hot(self, operation: str, body_bytes: int, request: Callable[[float], Result]) -> Result:
+        """One request through awscrt, retried; `request` takes the time it may wait."""
+        attempts = self._attempts(body_bytes)
+        return attempts.run(self.translated(operation, lambda: request(attempts.attempt_timeout_s)))
+
+    def _attempts(self, body_bytes: int) -> Attempts:
+        return Attempts(self._settings.deadline_s(body_bytes), self._stopping)
+
+    def translated(self, operation: str, request: Callable[[], Result]) -> Callable[[], Result]:
+        """`request`, but what it raises is a StoreError."""
+
+        def translated() -> Result:
+            if self._stopping.is_set():
+                raise Unreachable(f"the store is closed ({operation})")
+            try:
+                result = request()
+            except REQUEST_ERRORS as error:
+                translated_error = self._context.translate(error, operation)
+                if isinstance(translated_error, CredentialsExpired) and self._boto.credentials is not None:
+                    self._boto.credentials.reread()
+                raise translated_error from error
+            patience.heard()
+            return result
+
+        return translated
+
+    def close(self) -> None:
+        self._stopping.set()
+        with self._crt_lock:
+            crt, self._crt = self._crt, None
+        if crt is not None:
+            crt.close()
+        self._boto.client.close()
+        self._boto.asker.close()
