@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.s3_server import S3Server, run_ministack, run_seaweed
+from tests.support.s3_server import S3Server, bucket_count, drop_buckets, run_ministack, run_seaweed
 
 # How long an example takes says more of the machine's other work than of ours; pytest-timeout catches what hangs.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -17,6 +17,13 @@ settings.load_profile("unhurried")
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with run_seaweed(tmp_path_factory.mktemp("seaweedfs")) as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _buckets_end_with_their_test() -> Iterator[None]:
+    kept = bucket_count()
+    yield
+    drop_buckets(kept)
 
 
 @pytest.fixture(scope="session")

@@ -82,7 +82,7 @@ def test_what_was_reread_signs_requests(file_bench: NetworkBench, keys_path: Pat
     with pytest.raises(Exception, match=r"SignatureDoesNotMatch|AccessDenied"):
         bench.s3.put("k", b"body", metadata={}, content_type="text/plain")  # type: ignore[arg-type]
     write_keys(keys_path, bench.server, bench.server.secret_key)
-    assert bench.s3._boto.credentials is not None
-    bench.s3._boto.credentials._next_s = 0.0
-    bench.s3._boto.credentials.reread()
+    assert bench.s3._sender._boto.credentials is not None
+    bench.s3._sender._boto.credentials._next_s = 0.0
+    bench.s3._sender._boto.credentials.reread()
     bench.check({"file": b"body"})

@@ -95,10 +95,9 @@ def test_refused_for_good_in_the_middle(bench: NetworkBench, retried_by: str) ->
     bench.write("/before", b"before")
     bench.settle()
     bench.proxy.answer(403, "AccessDenied", operation="PutObject", times=1 << 20)
-    fh = bench.create("/refused")
-    bench.fs.write(fh, 0, b"refused")
-    bench.fs.flush(fh)
+    bench.write("/refused", b"refused")
     until(lambda: bench.drive.writeback.backlog().parked == 1, 40)
+    fh = bench.open("/refused")
     with pytest.raises(IOFailure, match="AccessDenied"):
         bench.fs.fsync(fh)
     with pytest.raises(IOFailure, match="AccessDenied"):

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.session
 from botocore.config import Config
+from botocore.exceptions import EndpointConnectionError
 
 from s3mount.demo.seaweedfs import LOOPBACK, SeaweedServer, free_ports
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
+SEAWEEDFS = "seaweedfs"
 MINISTACK_VERSION = "1.5.33"
 CHECKOUT = Path(__file__).resolve().parents[2]
 MINISTACK_DEFAULT = CHECKOUT / ".venv-ministack" / "bin" / "ministack"
@@ -33,6 +35,22 @@ SECRET_KEY = "s3mounttestsecret"
 REGION = "us-east-1"
 START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 10.0
+
+
+_made: list[tuple["S3Client", str]] = []
+
+
+def bucket_count() -> int:
+    """How many buckets were made and not dropped."""
+    return len(_made)
+
+
+def drop_buckets(kept: int) -> None:
+    """Remove all but the `kept` oldest, with what they hold: SeaweedFS reserves volumes for each, and has about 60."""
+    while len(_made) > kept:
+        client, bucket = _made.pop()
+        with contextlib.suppress(client.exceptions.NoSuchBucket, EndpointConnectionError):
+            client.delete_bucket(Bucket=bucket)
 
 
 class ServerMissing(Exception):
@@ -51,9 +69,11 @@ class S3Server:
     region: str = REGION
 
     def make_bucket(self) -> str:
-        """The name of a new, empty bucket."""
+        """The name of a new, empty bucket. On SeaweedFS it goes with the test that made it."""
         bucket = f"bucket-{uuid.uuid4().hex[:12]}"
         self.client.create_bucket(Bucket=bucket)
+        if self.name == SEAWEEDFS:
+            _made.append((self.client, bucket))
         return bucket
 
     def environment(self) -> dict[str, str]:
@@ -75,7 +95,7 @@ def run_seaweed(folder: Path) -> Iterator[S3Server]:
     server.start(deadline_s=START_DEADLINE_S)
     try:
         with _client(server.endpoint_url) as client:
-            yield S3Server("seaweedfs", server.endpoint_url, client)
+            yield S3Server(SEAWEEDFS, server.endpoint_url, client)
     finally:
         server.stop()
 
