@@ -1,7 +1,7 @@
 """Inode rows: read through a bounded cache, changed inside transactions, or staged in memory while a file is written.
 
 Staged: write(2) moves size, mtime and generation too often for a commit each. The newest row then lives in memory only,
-seen by every reader here, and reaches the table at flush, fsync, upload or any other change of that inode. What must be
+seen by every reader here, and reaches the table at flush, fsync and upload, after the cache's own row. What must be
 on disk before the first byte changes (that the inode is owed) is committed by the writer before it stages.
 """
 
@@ -80,13 +80,24 @@ class Inodes:
         return inode
 
     def update(self, inode: Inode) -> None:
-        """Write the row, in the caller's transaction or one of its own, and unstage it."""
+        """Write the row, in the caller's transaction or one of its own. A staged size stays in memory: in the table it
+        would claim bytes that no row of the cache has yet, and that read as zeros after kill -9."""
         with self._database.locked():
             inode = self._with_owed_since(inode)
-            values = _values(inode)
+            if inode.ino not in self._staged or not inode.content_owed:
+                self._write(inode)
+                return
+            (size,) = self._database.row("SELECT size FROM inode WHERE ino = ?", inode.ino)
+            values = _values(replace(inode, size=size))
             self._database.write(_UPDATE, *values[1:], values[0])
-            self._set_staged(inode.ino, None)
-            self._cache[inode.ino] = inode
+            self._cache.pop(inode.ino, None)
+            self._set_staged(inode.ino, inode)
+
+    def _write(self, inode: Inode) -> None:
+        values = _values(inode)
+        self._database.write(_UPDATE, *values[1:], values[0])
+        self._set_staged(inode.ino, None)
+        self._cache[inode.ino] = inode
 
     def _with_owed_since(self, inode: Inode) -> Inode:
         if inode.is_owed == bool(inode.owed_since_ns):
@@ -99,11 +110,11 @@ class Inodes:
             self._set_staged(inode.ino, inode)
 
     def flush(self, ino: Ino) -> None:
-        """Write the staged row, if there is one."""
+        """Write the staged row, if there is one. The cache's row must be saved already."""
         with self._database.locked():
             staged = self._staged.get(ino)
             if staged is not None:
-                self.update(staged)
+                self._write(self._with_owed_since(staged))
 
     def staged(self) -> Sequence[Ino]:
         with self._database.locked():
@@ -179,8 +190,9 @@ class Inodes:
     def expedite(self, due_ns: int, *, with_parked: bool) -> None:
         """Make all owed work due at `due_ns`, postponed work too."""
         with self._database.locked():
-            for ino in self.staged():
-                self.flush(ino)
+            for ino, staged in list(self._staged.items()):
+                if staged.due_ns > due_ns and (with_parked or staged.due_ns < DUE_NEVER):
+                    self._set_staged(ino, replace(staged, due_ns=due_ns))
             sql = f"UPDATE inode SET due_ns = ? WHERE {OWED} AND due_ns > ?"
             self._database.write(sql if with_parked else f"{sql} AND due_ns < {DUE_NEVER}", due_ns, due_ns)
             self._cache.clear()

@@ -131,6 +131,7 @@ class FileIO:
                 context.writeback.note_sparse(ino)
             elif size < inode.size:
                 # The smaller size is committed before the bytes go: no later run may take zeros for content.
+                context.cache.save(ino)
                 with self._index.transaction():
                     self._stage_change(ino, size)
                     self._index.inodes.flush(ino)

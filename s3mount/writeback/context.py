@@ -9,7 +9,7 @@ from s3mount.cache.filecache import FileCache
 from s3mount.clock import Clock
 from s3mount.index.index import Index
 from s3mount.locks import InodeLocks
-from s3mount.model import Inode, ObjectInfo, ObjectKey
+from s3mount.model import Ino, Inode, ObjectInfo, ObjectKey
 from s3mount.remote.attributes import AttributeReader
 from s3mount.remote.guard import WriteGuard
 from s3mount.remote.lister import Lister
@@ -50,6 +50,13 @@ class WriteBackContext:
     clock: Clock
     conditions: Conditions
     totals: Totals = field(default_factory=Totals)
+
+    def on_record(self, ino: Ino) -> Inode | None:
+        """The inode as it is, what is staged of it committed: kill -9 leaves no less than is uploaded from here on. Under
+        the inode lock."""
+        self.cache.save(ino)
+        self.index.inodes.flush(ino)
+        return self.index.inodes.find(ino)
 
     def write_id(self, inode: Inode) -> str:
         """Marks an object as this index's writing of this state: how a lost reply is told from a foreign write."""

@@ -116,7 +116,7 @@ class Mover:
                     return  # evicted or cut meanwhile; the next turn tries again
                 context.cache.mark_all_dirty(inode.ino, now.size)
                 context.cache.sync(inode.ino)
-                context.cache.save(inode.ino)
+                context.on_record(inode.ino)
             with self._index.transaction():
                 now = self._index.inodes.get(inode.ino)
                 self._index.tombstones.put(remote.key, remote.etag, context.clock.now_ns())

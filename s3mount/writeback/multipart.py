@@ -231,6 +231,7 @@ class MultipartUpload:
         context = self._context
         write_id = f"{context.write_id(inode)}.{secrets.token_hex(4)}"
         context.index.multiparts.intend(key, context.clock.now_ns())
+        context.index.commit_durably()  # a power cut must not hide what will be in the bucket
         try:
             upload_id = context.store.create_multipart(
                 key,

@@ -61,7 +61,7 @@ class Streamer:
         context.attributes.ensure(ino)
         while not self._is_stopping():
             with context.locks.of(ino):
-                inode = context.index.inodes.find(ino)
+                inode = context.on_record(ino)
                 if inode is None or inode.nlink == 0 or not self.is_worth_a_look(inode):
                     return
                 dirty = context.cache.dirty_extents(ino)

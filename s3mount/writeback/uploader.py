@@ -44,7 +44,7 @@ class Uploader:
             with context.locks.of(inode.ino):
                 # Loaded and owed, so never evicted: this read takes the bytes from the disk, under the lock that
                 # writers hold, and they are those of one generation.
-                snapshot = context.index.inodes.find(inode.ino)
+                snapshot = context.on_record(inode.ino)
                 if snapshot is None or snapshot.nlink == 0:
                     return
                 if snapshot.size > PART_BYTES:
@@ -66,7 +66,7 @@ class Uploader:
     def _put_parts(self, inode: Inode, key: ObjectKey, condition: Condition) -> None:
         context = self._context
         with context.locks.of(inode.ino):
-            snapshot = context.index.inodes.find(inode.ino)
+            snapshot = context.on_record(inode.ino)
             if snapshot is None or snapshot.nlink == 0:
                 return
             if snapshot.size <= PART_BYTES:

@@ -81,6 +81,27 @@ class CrashDisk:
         with self._lock:
             self.events.append(Event(Op.MARK, mark=make()))
 
+    def adopt(self) -> None:
+        """What is in the folder already is certain."""
+        for parent, folders, files in os.walk(self.folder):
+            for name in (*folders, *files):
+                path = os.path.join(parent, name)
+                node = self._link(path, is_folder=name in folders)
+                if name in files:
+                    self._log(Op.WRITE, node, data=Path(path).read_bytes())
+                    self._log(Op.SYNC, node)
+            self._log(Op.SYNC, self._nodes[parent])
+
+    def move(self, folder: Path) -> None:
+        """The log goes on with what is done in `folder`, a copy; nothing that is done in the folder before counts."""
+        self._nodes = {str(folder) + path.removeprefix(self._root): node for path, node in self._nodes.items()}
+        self._numbers = {}
+        self.folder, self._root = folder, str(folder)
+
+    def open_numbers(self) -> list[int]:
+        """The file descriptors that are open on what is recorded."""
+        return list(self._numbers)
+
     # -- recording -----------------------------------------------------------------------------------------------
 
     def _log(self, op: Op, node: int, **fields: Any) -> None:

@@ -1,0 +1,106 @@
+"""What the drive has promised of each file, and so what may be found after a crash.
+
+P1: after kill -9, names are as they are now, and a file holds what was closed, or a change made since.
+P2: after a power cut, a name is as at the last fsync of a directory or at any time since, and a file holds what was
+fsynced, or a change made since.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Crash(Enum):
+    KILL = "kill -9"
+    POWER = "power cut"
+
+
+@dataclass(eq=False)
+class File:
+    """Its content at the last fsync and after each change since; `closed`: the first of these that kill -9 leaves."""
+
+    versions: list[bytes] = field(default_factory=lambda: [b""])
+    closed: int = 0
+
+    @property
+    def now(self) -> bytes:
+        return self.versions[-1]
+
+
+Names = dict[str, File]
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The versions that a path may have; a changed file may hold a mixture of them."""
+
+    versions: tuple[bytes, ...]
+
+    def holds(self, found: bytes) -> bool:
+        if found in self.versions:
+            return True
+        if len(self.versions) == 1 or len(found) not in map(len, self.versions):
+            return False
+        longest = max(map(len, self.versions))
+        columns = [version.ljust(longest, b"\0") for version in self.versions]
+        return all(any(byte == column[at] for column in columns) or not byte for at, byte in enumerate(found))
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The promises at one moment."""
+
+    names: tuple[Names, ...]
+    certain: int
+    versions: dict[File, tuple[tuple[bytes, ...], int]]
+    after: str
+
+    def choices(self, path: str, crash: Crash) -> list[Allowed | None]:
+        """None: the path may be missing."""
+        names = self.names if crash is Crash.POWER else self.names[self.certain :]
+        files = {id(found): found for found in (each.get(path) for each in names)}
+        return [None if file is None else self._allowed(file, crash) for file in files.values()]
+
+    def _allowed(self, file: File, crash: Crash) -> Allowed:
+        versions, closed = self.versions[file]
+        return Allowed(versions if crash is Crash.POWER else versions[closed:])
+
+    def is_whole(self, body: bytes | None) -> bool:
+        """Whether some file had exactly these bytes."""
+        return any(body in versions for versions, _ in self.versions.values())
+
+
+class Model:
+    """`names`: since the last fsync of a directory; `certain`: the first of them that kill -9 leaves."""
+
+    def __init__(self) -> None:
+        self.names: list[Names] = [{}]
+        self.certain = 0
+        self.files: list[File] = []
+
+    @property
+    def now(self) -> Names:
+        return self.names[-1]
+
+    def mark(self, after: str) -> Mark:
+        versions = {file: (tuple(file.versions), file.closed) for file in self.files}
+        return Mark(tuple(self.names), self.certain, versions, after)
+
+    def adopt(self, tree: dict[str, bytes]) -> None:
+        """All of this is certain."""
+        self.files = [File([body]) for body in tree.values()]
+        self.names = [dict(zip(tree, self.files, strict=True))]
+        self.certain = 0
+
+    def add_found(self, tree: dict[str, bytes]) -> None:
+        """After kill -9: this is how it is now; what a power cut may bring back stays."""
+        names: Names = {}
+        for path, body in tree.items():
+            file = self.now.get(path) or File([])
+            if file not in self.files:
+                self.files.append(file)
+            if not file.versions or file.now != body:
+                file.versions.append(body)
+            file.closed = len(file.versions) - 1
+            names[path] = file
+        self.names.append(names)
+        self.certain = len(self.names) - 1

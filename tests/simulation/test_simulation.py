@@ -1,0 +1,163 @@
+"""Lives of a drive, one after the other, each ended by kill -9, a power cut or in good order (P1, P2, P3, P5).
+
+One thread, a clock of its own, a store that fails, a disk that loses what was not synced: a seed gives the same lives
+each time. After the last life bucket and tree are what was written.
+
+S3MOUNT_SIM_SEEDS: how many seeds, from S3MOUNT_SIM_SEED on. scripts/soak runs thousands.
+"""
+
+import contextlib
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from s3mount.cache import disk
+from tests.simulation.life import Bucket, Life, new_memory, simulated
+from tests.simulation.model import Crash, Mark, Model
+from tests.support.crash_disk import CrashDisk
+
+SEEDS = int(os.environ.get("S3MOUNT_SIM_SEEDS", "300"))
+FIRST = int(os.environ.get("S3MOUNT_SIM_SEED", "0"))
+LIVES = 4
+STEPS_MAX = 40
+TURNS_MAX = 1200
+# A power cut is made at one of so many of the last events.
+EVENTS_BACK = 300
+
+
+class Saga:
+    """What passes from one life to the next."""
+
+    def __init__(self, seed: int, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.dice = random.Random(seed)
+        self.folder = folder
+        self.boot = folder / "boot"
+        patch.setattr(disk, "BOOT_ID_PATH", self.boot)
+        self.boot.write_bytes(b"boot 0")
+        self.crash_disk = CrashDisk(self.new_folder("state0"))
+        self.bucket = Bucket({}, {})
+        self.model = Model()
+        self.pending: tuple[Crash, Mark] | None = None
+        self.now_s = 1_000_000.0
+        self.lost: set[str] = set()
+        self.trail: list[str] = []
+        self.count = 0
+
+    def new_folder(self, name: str) -> Path:
+        path = self.folder / name
+        path.mkdir()
+        return path
+
+    def live(self, *, is_last: bool) -> None:
+        with simulated(self.dice, self.now_s) as world, self.crash_disk.recorded():
+            memory = new_memory(self.bucket, world)
+            life = Life(world, self.crash_disk, memory, self.model, self.lost, self.trail)
+            begun = len(self.crash_disk.events)
+            self.crash_disk.mark(life._bucket)
+            mark = self.model.mark("begin") if self.pending is None else self.pending[1]
+            self.crash_disk.mark(lambda: mark)
+            is_done = [False]
+
+            def story() -> None:
+                life.begin()
+                if self.pending is not None:
+                    crash, mark = self.pending
+                    (life.check_kill if crash is Crash.KILL else life.check_power)(mark)
+                    self.pending = None
+                life.sync_folder()
+                life.work(self.dice.randrange(STEPS_MAX))
+                life.end_well()
+                is_done[0] = True
+
+            world.spawn("user", story)
+            turns = 10**9 if is_last else self.dice.randrange(1, TURNS_MAX)
+            world.run(lambda: is_done[0] or world.turns >= turns)
+            self.now_s = world.now_s
+            if is_done[0]:
+                self.bucket = life._bucket()
+                self.trail.append("end in good order")
+            else:
+                self.crash(life, begun)
+
+    def crash(self, life: Life, begun: int) -> None:
+        self.count += 1
+        before = self.crash_disk.open_numbers()
+        if self.dice.random() < 0.5:
+            self.kill(life)
+        else:
+            self.cut_power(begun)
+        life.world.end()
+        for number in before:
+            with contextlib.suppress(OSError):
+                os.close(number)
+
+    def kill(self, life: Life) -> None:
+        self.trail.append("kill -9")
+        target = self.folder / f"state{self.count}"
+        shutil.copytree(self.crash_disk.folder, target)
+        self.crash_disk.move(target)
+        self.bucket = life._bucket()
+        if self.pending is None or self.pending[0] is Crash.KILL:
+            self.pending = Crash.KILL, self.last_mark(len(self.crash_disk.events))
+
+    def cut_power(self, begun: int) -> None:
+        events = len(self.crash_disk.events)
+        until = self.dice.randint(max(begun + 2, events - EVENTS_BACK), events)
+        self.trail.append(f"power cut {events - until} events ago")
+        target = self.folder / f"state{self.count}"
+        self.crash_disk.image(until, target, self.dice)
+        self.bucket = next(
+            event.mark for event in reversed(self.crash_disk.events[:until]) if isinstance(event.mark, Bucket)
+        )
+        self.pending = Crash.POWER, self.last_mark(until)
+        self.boot.write_bytes(f"boot {self.count}".encode())
+        self.crash_disk = CrashDisk(target)
+        self.crash_disk.adopt()
+        self.model = Model()
+
+    def last_mark(self, until: int) -> Mark:
+        return next(event.mark for event in reversed(self.crash_disk.events[:until]) if isinstance(event.mark, Mark))
+
+
+def run_seed(seed: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Saga:
+    saga = Saga(seed, folder, monkeypatch)
+    try:
+        for number in range(LIVES):
+            saga.live(is_last=number == LIVES - 1)
+    except BaseException as error:
+        error.add_note(f"S3MOUNT_SIM_SEED={seed}: {saga.trail}")
+        raise
+    return saga
+
+
+@pytest.fixture
+def quick_folder(tmp_path: Path) -> Iterator[Path]:
+    """In memory where there is such a place: what is synced here is never read back from a disk."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as folder:
+        yield Path(folder)
+
+
+@pytest.mark.timeout(60 + 3 * SEEDS)
+def test_lives(quick_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    print(f"S3MOUNT_SIM_SEED={FIRST} S3MOUNT_SIM_SEEDS={SEEDS}")
+    crashes = 0
+    for seed in range(FIRST, FIRST + SEEDS):
+        folder = quick_folder / str(seed)
+        folder.mkdir()
+        crashes += run_seed(seed, folder, monkeypatch).count
+        shutil.rmtree(folder)
+    assert crashes > SEEDS // 2
+
+
+def test_a_seed_gives_the_same_lives_each_time(quick_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trails = []
+    for name in ("once", "again"):
+        (quick_folder / name).mkdir()
+        trails.append(run_seed(7, quick_folder / name, monkeypatch).trail)
+    assert trails[0] == trails[1]
