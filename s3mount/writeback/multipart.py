@@ -279,7 +279,11 @@ class MultipartUpload:
 
     def _send_part(self, inode: Inode, pending: PendingUpload, part: Part) -> None:
         context, record, base = self._context, pending.record, inode.remote
-        changes = self._pending.changes_of(pending, part.number)
+        with context.locks.of(inode.ino):
+            changes = self._pending.changes_of(pending, part.number)
+            # Planned as unchanged; changes from here on are counted, those made while it waited for its turn are not.
+            if part.is_copied and any(context.cache.dirty_extents(inode.ino).within(part.start, part.end)):
+                raise ContentMoved
         if part.is_copied and base is not None:
             etag = context.store.copy_part(
                 record.key, record.upload_id, part.number,

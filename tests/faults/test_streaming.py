@@ -155,6 +155,26 @@ def test_a_truncate_over_a_part_in_flight_makes_no_mixture(bench: Bench) -> None
     bench.check({"big": stamps(20) + bytes(30 * MIB)})
 
 
+def test_a_write_into_a_part_that_waits_to_be_copied_makes_no_mixture(
+    make_bench: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(multipart, "PARTS_IN_FLIGHT", 1)  # so that the second part waits for its thread
+        bench = make_bench()
+    bench.write("/big", stamps(24))
+    bench.drain()
+    gate = bench.store.hold("copy_part")
+    fh = bench.open("/big")
+    write_mib(bench, fh, 1, first=20, turn=1)
+    bench.fs.flush(fh)
+    bench.drive.writeback.hurry()
+    gate.wait_arrived()
+    write_mib(bench, fh, 1, first=9, turn=1)
+    gate.open()
+    bench.close_file(fh)
+    bench.check({"big": stamps(9) + stamp(9, 1) + stamps(10, first=10) + stamp(20, 1) + stamps(3, first=21)})
+
+
 def test_a_file_renamed_after_parts_were_sent_is_not_sent_twice(bench: Bench) -> None:
     fh = bench.create("/.big.tmp")
     write_mib(bench, fh, 50)
