@@ -22,7 +22,7 @@ from s3mount.metadata import decode
 from s3mount.model import ETag, Inode, ObjectKey
 from s3mount.store.base import Condition
 from s3mount.writeback.context import WriteBackContext
-from s3mount.writeback.pending import PendingUpload, PendingUploads, etags_of
+from s3mount.writeback.pending import PendingUpload, PendingUploads
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,11 @@ class Plan:
     needs_metadata: bool = False
 
     def is_sent(self, pending: PendingUpload) -> bool:
-        return len(pending.parts) == len(self.parts) and all(pending.has(p.number, p.start, p.end) for p in self.parts)
+        return all(pending.has(part.number, part.start, part.end) for part in self.parts)
+
+    def etags(self, pending: PendingUpload) -> list[ETag]:
+        """Of a plan that is sent, in the order of its parts. Parts past a file that was cut are left out, for good."""
+        return [pending.parts[part.number].etag for part in self.parts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ class MultipartUpload:
                 self._check_unmoved(inode)
                 if not plan.is_sent(pending):
                     raise ContentMoved
-                etags = etags_of(pending)
+                etags = plan.etags(pending)
             etag = self._complete(key, pending, etags, condition, inode.size)
         except (StoreError, Damaged) as error:
             self._give_up(inode, error)
@@ -281,7 +285,10 @@ class MultipartUpload:
         context, record, base = self._context, pending.record, inode.remote
         with context.locks.of(inode.ino):
             changes = self._pending.changes_of(pending, part.number)
-            # Planned as unchanged; changes from here on are counted, those made while it waited for its turn are not.
+            # Changes from here on are counted; those made while the part waited for its turn are not.
+            now = context.index.inodes.find(inode.ino)
+            if now is None or part.end > now.size:
+                raise ContentMoved
             if part.is_copied and any(context.cache.dirty_extents(inode.ino).within(part.start, part.end)):
                 raise ContentMoved
         if part.is_copied and base is not None:
@@ -299,14 +306,16 @@ class MultipartUpload:
         self._pending.disown(pending)
         self.abort(pending.record.upload_id, pending.record.key)
 
-    def abort(self, upload_id: str, key: ObjectKey) -> None:
-        """Take the parts out of the bucket; one that cannot be reached now stays on record for the next mount."""
+    def abort(self, upload_id: str, key: ObjectKey) -> bool:
+        """Take the parts out of the bucket. False: S3 cannot be reached now, and what is on record of it stays for the
+        next mount."""
         try:
             self._context.store.abort_multipart(key, upload_id)
         except StoreError as error:
             log.warning("multipart upload %s of %r could not be aborted yet: %s", upload_id, key, error)
-            return
+            return False
         self._context.index.multiparts.remove(upload_id)
+        return True
 
     def close(self, deadline_s: float) -> bool:
         """False when parts are still under way after the deadline."""

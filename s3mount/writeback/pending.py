@@ -14,7 +14,7 @@ from cachetools import LRUCache
 from s3mount.index.index import Index
 from s3mount.index.multiparts import NOBODY, RecordedUpload, SentPart
 from s3mount.locks import InodeLocks
-from s3mount.model import ETag, Ino, Inode
+from s3mount.model import Ino, Inode
 from s3mount.store.base import PartInfo
 
 SPARSE_MAX = 10_000
@@ -157,8 +157,3 @@ class PendingUploads:
 
     def unwanted(self) -> list[Ino]:
         return [ino for ino in list(self._by_ino) if self.is_unwanted(ino)]
-
-
-def etags_of(pending: PendingUpload) -> list[ETag]:
-    """In the order of the parts."""
-    return [pending.parts[number].etag for number in sorted(pending.parts)]

@@ -70,5 +70,6 @@ def _abort_lost(context: WriteBackContext, multipart: MultipartUpload, intent: I
         if index.multiparts.is_known(upload.upload_id):
             continue
         log.info("aborting an upload of %r whose id was lost", intent.key)
-        multipart.abort(upload.upload_id, upload.key)
+        if not multipart.abort(upload.upload_id, upload.key):
+            return
     index.multiparts.remove_intent(intent)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from s3mount.cache.extents import Extents
 from s3mount.model import Ino, Inode, ObjectKey
 from s3mount.writeback.context import WriteBackContext
-from s3mount.writeback.multipart import PART_BYTES, MultipartUpload, Part, part_bytes
+from s3mount.writeback.multipart import PART_BYTES, ContentMoved, MultipartUpload, Part, part_bytes
 from s3mount.writeback.pending import PendingUpload, PendingUploads
 
 STREAM_PARTS_MIN = 4
@@ -76,7 +76,7 @@ class Streamer:
                 pending = self._multipart.begin(inode, key, step)
             try:
                 self._multipart.send(inode, pending, parts[:PARTS_AT_ONCE], self._check_running)
-            except Stopped:
+            except (Stopped, ContentMoved):
                 return
             except Exception:
                 pending.is_confirmed = False

@@ -175,6 +175,18 @@ def test_a_write_into_a_part_that_waits_to_be_copied_makes_no_mixture(
     bench.check({"big": stamps(9) + stamp(9, 1) + stamps(10, first=10) + stamp(20, 1) + stamps(3, first=21)})
 
 
+def test_a_truncate_while_parts_wait_to_be_sent(make_bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(multipart, "PARTS_IN_FLIGHT", 1)
+        bench = make_bench()
+    gate = bench.store.hold("upload_part")
+    bench.write("/big", stamps(40))
+    gate.wait_arrived()
+    bench.fs.truncate("/big", 20 * MIB)
+    gate.open()
+    bench.check({"big": stamps(20)})
+
+
 def test_a_file_renamed_after_parts_were_sent_is_not_sent_twice(bench: Bench) -> None:
     fh = bench.create("/.big.tmp")
     write_mib(bench, fh, 50)

@@ -110,9 +110,15 @@ class Life:
             try:
                 self.step()
             except IOFailure as error:
-                self.trail.append(f"EIO: {error}")  # a read, a listing, that S3 refused
+                self.trail.append(f"EIO: {error}")  # it needed a read or a listing, and that failed
+                self.look_again()
             self.settle_names()
         self.fault_share = 0.0
+
+    def look_again(self) -> None:
+        share, self.fault_share = self.fault_share, 0.0
+        self.model.see(self.bench.tree())
+        self.fault_share = share
 
     def settle_names(self) -> None:
         """The operation is over: its change of names survives kill -9."""
@@ -256,7 +262,8 @@ class Life:
         found = self.bench.tree()
         for path in (*NAMES, "draft"):
             self.compare(path, found.get(path), mark, Crash.KILL)
-        self.model.add_found(found)
+        self.model.see(found)
+        self.model.survived()
         self.mark("found after kill -9")
 
     def check_power(self, mark: Mark) -> None:
@@ -338,7 +345,7 @@ class Life:
         assert not self.bench.oddities()
         self.bench.restart()
         self.world.sleep(600)  # uploads whose id or whose abort was lost are found by the next mount
-        assert not self.memory.uploads(), "uploads are left behind"
+        assert not self.memory.uploads(), f"uploads are left behind: {self.memory._uploads.keys()} {self.memory.uploads()}"
         self.bench.drive.close()
 
 

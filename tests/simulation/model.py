@@ -91,8 +91,8 @@ class Model:
         self.names = [dict(zip(tree, self.files, strict=True))]
         self.certain = 0
 
-    def add_found(self, tree: dict[str, bytes]) -> None:
-        """After kill -9: this is how it is now; what a power cut may bring back stays."""
+    def see(self, tree: dict[str, bytes]) -> None:
+        """This is how it is now, after something that failed; what was promised before stays."""
         names: Names = {}
         for path, body in tree.items():
             file = self.now.get(path) or File([])
@@ -100,7 +100,11 @@ class Model:
                 self.files.append(file)
             if not file.versions or file.now != body:
                 file.versions.append(body)
-            file.closed = len(file.versions) - 1
             names[path] = file
         self.names.append(names)
+
+    def survived(self) -> None:
+        """All that is now survives the next kill -9; a power cut may still bring back what was before."""
         self.certain = len(self.names) - 1
+        for file in self.files:
+            file.closed = len(file.versions) - 1

@@ -7,7 +7,7 @@ Every lock is a place where another task may have its turn. A lock that is held 
 import sys
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from types import SimpleNamespace
 from typing import Any
@@ -43,7 +43,7 @@ class SimLock:
     def _is_free(self) -> bool:
         return self._owner is None or (self._is_reentrant and self._owner is self._world.current)
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002 - as threading has it
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         world = self._world
         if world.current.name != "main" and not world.is_over:
             if blocking and world.dice.randrange(LOCKS_A_TURN) == 0:
@@ -138,7 +138,7 @@ class SimSemaphore:
         self._world = world
         self._value = value
 
-    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:  # noqa: FBT001, FBT002
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
         if not self._value and not (blocking and self._world.wait(lambda: self._value > 0, timeout)):
             return False
         self._value -= 1
@@ -234,7 +234,7 @@ class SimPool:
         finally:
             self._free += 1
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self._is_shut = True
         if cancel_futures:
             for future, _ in self._queued:
