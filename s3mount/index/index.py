@@ -22,6 +22,8 @@ from s3mount.model import ROOT_INO, Ino, Inode, ObjectKey
 
 # More inodes than fit into the log between two of the checkpoints that make it durable.
 INOS_UNSYNCED_MAX = 1 << 20
+# More changes of one file than any run makes.
+GENERATIONS_A_RUN = 1 << 40
 
 
 class Index:
@@ -36,8 +38,16 @@ class Index:
         self.cache_entries = IndexedCacheEntries(self._database)
         # A power cut takes rows back, but not the block files and objects with their numbers: give none out twice.
         self._database.write("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'inode'", INOS_UNSYNCED_MAX)
+        run = int(self.fact("run") or 0) + 1
+        self.set_fact("run", str(run))
         self._database.commit_durably()
+        self._generation_floor = run * GENERATIONS_A_RUN
         self.uuid = self.fact("uuid") or ""
+
+    def next_generation(self, inode: Inode) -> int:
+        """Of its content: larger than any before, also than those that a power cut has taken back, since what was
+        uploaded of them is still in the bucket."""
+        return max(inode.content_generation + 1, self._generation_floor)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -148,7 +148,7 @@ class FileIO:
             return inode
         with self._index.transaction():
             inode = context.live(ino)
-            inode = replace(inode, content_generation=inode.content_generation + 1, due_ns=context.due_ns())
+            inode = replace(inode, content_generation=self._index.next_generation(inode), due_ns=context.due_ns())
             self._index.inodes.update(inode)
         context.writeback.notify()
         return inode
@@ -164,7 +164,7 @@ class FileIO:
                     size=size,
                     mtime_ns=now_ns,
                     ctime_ns=now_ns,
-                    content_generation=inode.content_generation + 1,
+                    content_generation=self._index.next_generation(inode),
                     due_ns=now_ns + context.writeback.delay_ns,
                 )
             )

@@ -54,6 +54,10 @@ class ConflictResolver:
                 self._adopt(inode, key, there)
                 return
             self._resolve_source(inode)
+            if there is not None and self._is_ours_older(there, inode):
+                # Written there before the file was moved and changed, and the reply was lost: it may be replaced.
+                self._index.tombstones.put(key, there.etag, self._context.clock.now_ns())
+                return
         if there is None:
             self._forget_base(inode, key)
             return
@@ -74,6 +78,10 @@ class ConflictResolver:
     def _is_ours(self, there: ObjectInfo, inode: Inode) -> bool:
         write_id = decode(there.metadata or {}, is_dir_key=False).write_id
         return self._context.is_own_write_id(write_id, inode)
+
+    def _is_ours_older(self, there: ObjectInfo, inode: Inode) -> bool:
+        write_id = decode(there.metadata or {}, is_dir_key=False).write_id
+        return self._context.is_own_older_write(write_id, inode)
 
     def _is_same_content(self, there: ObjectInfo, inode: Inode) -> bool:
         """Whether we wrote it, with the bytes that the index names now."""
@@ -157,7 +165,7 @@ class ConflictResolver:
                 self._index.inodes.update(
                     replace(
                         now,
-                        content_generation=now.content_generation + 1,
+                        content_generation=self._index.next_generation(now),
                         remote_key=None,
                         remote_etag=None,
                         remote_size=0,

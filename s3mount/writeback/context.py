@@ -52,8 +52,8 @@ class WriteBackContext:
     totals: Totals = field(default_factory=Totals)
 
     def on_record(self, ino: Ino) -> Inode | None:
-        """The inode as it is, what is staged of it committed: kill -9 leaves no less than is uploaded from here on. Under
-        the inode lock."""
+        """The inode as it is, what is staged of it committed: kill -9 leaves no less than is uploaded from here on.
+        Under the inode lock."""
         self.cache.save(ino)
         self.index.inodes.flush(ino)
         return self.index.inodes.find(ino)
@@ -65,6 +65,13 @@ class WriteBackContext:
     def is_own_write_id(self, write_id: str | None, inode: Inode) -> bool:
         """Whether some state of this very inode was written by us."""
         return write_id is not None and write_id.split(".")[:2] == [self.index.uuid, str(inode.ino)]
+
+    def is_own_older_write(self, write_id: str | None, inode: Inode) -> bool:
+        """Whether it was written by us, for this inode, before the content that the index names now."""
+        if write_id is None or not self.is_own_write_id(write_id, inode):
+            return False
+        generation = write_id.split(".")[2]
+        return generation.isdecimal() and int(generation) < inode.content_generation
 
     def is_own_write(self, there: ObjectInfo) -> bool:
         """Whether this index wrote the object, for whichever inode."""

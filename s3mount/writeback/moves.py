@@ -124,7 +124,7 @@ class Mover:
                     replace(
                         now,
                         target=target,
-                        content_generation=now.content_generation + 1,
+                        content_generation=self._index.next_generation(now),
                         remote_key=None,
                         remote_etag=None,
                         remote_size=0,

@@ -435,7 +435,6 @@ def test_random_writers_and_deaths_never_make_a_mixture(make_bench: Make, tmp_pa
                 again.check({"big": bytes(content)})
             fh = bench.open("/big")
     bench.close_file(fh)
-    bench.store.watch = lambda operation, key, moment: None
     bench.store.heal()
     bench.check({"big": bytes(content)})
     assert seen

@@ -303,8 +303,8 @@ class Life:
                 lost_sight.add(path)  # our own move or deletion, which the index did not know of, is being met
             except IOFailure as error:
                 # Bytes that nobody synced may be gone; then the file says so, and is not served as zeros.
-                choices = mark.choices(path, Crash.POWER)
-                assert any(each is not None and len(each.versions) > 1 for each in choices), f"{path} is lost: {error}"
+                if not any(each and len(each.versions) > 1 for each in mark.choices(path, Crash.POWER)):
+                    raise AssertionError(f"{path} is lost") from error
                 self.lost.add(path)
                 self.bench.fs.unlink(f"/{path}")
         return found, lost_sight
@@ -345,7 +345,7 @@ class Life:
         assert not self.bench.oddities()
         self.bench.restart()
         self.world.sleep(600)  # uploads whose id or whose abort was lost are found by the next mount
-        assert not self.memory.uploads(), f"uploads are left behind: {self.memory._uploads.keys()} {self.memory.uploads()}"
+        assert not self.memory.uploads(), "uploads are left behind"
         self.bench.drive.close()
 
 
