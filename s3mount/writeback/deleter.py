@@ -39,6 +39,8 @@ class Deleter:
         if not wanted:
             return False
         try:
+            # A power cut must not bring back an index that still counts on what is deleted now.
+            self._index.commit_durably()
             refused = self._context.store.delete(wanted)
         except StoreError as error:
             self._postpone(wanted, error)
