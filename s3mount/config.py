@@ -135,17 +135,17 @@ def _parse_offline_timeout(text: str) -> float:
 
 
 def _parse_endpoint(text: str) -> str:
+    # Whatever stands before the last @ may be a password, and neither the text nor the error may show one.
+    shown = text.rpartition("@")[2]
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        # Whatever stands before the last @ may be a password, and neither the text nor the error may show one.
-        shown = text.rpartition("@")[2]
         raise UsageError(f"{shown!r} is not an endpoint: write http://HOST:PORT or https://HOST") from error
     if parts.username is not None or parts.password is not None:
         raise UsageError("the endpoint holds a user name or password: give credentials in ~/.aws or the environment")
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
-        raise UsageError(f"{text!r} is not an endpoint: write http://HOST:PORT or https://HOST")
+        raise UsageError(f"{shown!r} is not an endpoint: write http://HOST:PORT or https://HOST")
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
 
 

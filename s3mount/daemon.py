@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from s3mount.errors import MountError
+from s3mount.private import open_file
 
 READY_DEADLINE_S: Final = 30.0
 STOP_DEADLINE_S: Final = 5.0
@@ -96,7 +97,7 @@ def _spawn(
     arguments: Sequence[str], write_end: int, log_path: Path, environment: Mapping[str, str] | None
 ) -> subprocess.Popen[bytes]:
     try:
-        with log_path.open("ab") as log:
+        with open(log_path, "ab", opener=open_file) as log:
             return subprocess.Popen(
                 [sys.executable, "-P", "-m", "s3mount", *arguments, "--foreground", f"--ready-fd={write_end}"],
                 stdin=subprocess.DEVNULL,

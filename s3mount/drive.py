@@ -16,6 +16,7 @@ from s3mount.errors import MountError
 from s3mount.index.index import Index
 from s3mount.locks import InodeLocks
 from s3mount.model import Ino
+from s3mount.private import check_folder, open_file
 from s3mount.remote.attributes import AttributeReader
 from s3mount.remote.defaults import Defaults
 from s3mount.remote.guard import WriteGuard
@@ -54,8 +55,9 @@ class StateLock:
     """One process at a time in a state folder; the kernel lets go of it when the process dies."""
 
     def __init__(self, state_dir: Path):
-        """Raises MountError when another process has it."""
-        self._fd = os.open(state_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Raises MountError when another process has it, or another user had or has a hand in the folder."""
+        check_folder(state_dir)
+        self._fd = open_file(state_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -173,7 +173,7 @@ class LocalDisk:
 
     def length(self, ino: Ino) -> int | None:
         try:
-            return self._path(ino).stat().st_size
+            return self._path(ino).lstat().st_size
         except FileNotFoundError:
             return None
 

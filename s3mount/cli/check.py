@@ -9,6 +9,7 @@ import click
 
 from s3mount.cli.find import client_of, living_mount
 from s3mount.cli.mount import make_request
+from s3mount.cli.progress import plain_text
 from s3mount.config import ADDRESSING_STYLES, MountConfig
 from s3mount.control.mount_table import resolve_mountpoint
 from s3mount.errors import UsageError
@@ -44,8 +45,8 @@ def _offline(config: MountConfig, *, repair: bool) -> list[Found]:
 
 
 def _line(found: Found) -> str:
-    text = f"{found['kind']}: {found['place']}"
-    text += f" ({found['detail']})" if found["detail"] else ""
+    text = f"{found['kind']}: {plain_text(found['place'])}"
+    text += f" ({plain_text(found['detail'])})" if found["detail"] else ""
     return f"{text}: {found['repair']}" if found["repair"] else text
 
 

@@ -7,11 +7,14 @@ level at which they show request headers.
 import logging
 import sys
 import traceback
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Final
 
 from s3mount.control.registry import state_root
+from s3mount.errors import MountError
+from s3mount.private import make_folder, open_file
 
 LOG_NAME: Final = "s3mount.log"
 LOG_BYTES_MAX: Final = 4 << 20
@@ -37,9 +40,9 @@ def record_unexpected(error: BaseException) -> Path:
         "s3mount", logging.ERROR, "", 0, "%s", ("".join(traceback.format_exception(error)),), None
     )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         handler = _file_handler(path)
-    except OSError:
+    except (OSError, MountError):
         return path
     handler.setFormatter(logging.Formatter(_FORMAT))
     handler.emit(record)
@@ -47,5 +50,10 @@ def record_unexpected(error: BaseException) -> Path:
     return path
 
 
+class _PrivateHandler(RotatingFileHandler):
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding="utf-8", opener=open_file)
+
+
 def _file_handler(path: Path) -> RotatingFileHandler:
-    return RotatingFileHandler(path, maxBytes=LOG_BYTES_MAX, backupCount=LOG_FILES_KEPT, encoding="utf-8")
+    return _PrivateHandler(path, maxBytes=LOG_BYTES_MAX, backupCount=LOG_FILES_KEPT, encoding="utf-8")

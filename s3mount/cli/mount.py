@@ -26,7 +26,7 @@ from s3mount.config import (
 )
 from s3mount.control.detach import detach
 from s3mount.control.mount_table import find_mount, resolve_mountpoint
-from s3mount.control.registry import state_root
+from s3mount.control.registry import Registry, state_root
 from s3mount.daemon import ReadyPipe, StartFailed, start_detached
 from s3mount.errors import (
     BucketMissing,
@@ -152,6 +152,7 @@ def serve_here(request: MountRequest, ready: ReadyPipe, *, is_background: bool) 
 def _check(config: MountConfig) -> None:
     check_mountpoint(config.mountpoint)
     check_fuse(allow_other=config.allow_other)
+    Registry().check()
     prepare_state_dir(config.state_dir)
 
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from s3mount.control.mount_table import Liveness, find_mount, probe
 from s3mount.errors import MountError, MountPointUnusable
+from s3mount.private import check_folder, make_folder
 
 _FUSE_DEVICE: Final = Path("/dev/fuse")
 _FUSE_CONF: Final = Path("/etc/fuse.conf")
@@ -82,11 +83,11 @@ def _others_may(conf: Path) -> bool:
 
 
 def prepare_state_dir(state_dir: Path) -> None:
-    """Make the folder of the index, the cache and the log, for this user alone. Raises MountError (exit code 1)."""
+    """Make the folder of the index, the cache and the log, for this user alone. Raises MountError (exit code 1), with
+    nothing written, when another user had or has a hand in it."""
     try:
-        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if state_dir.stat().st_uid == os.geteuid():
-            os.chmod(state_dir, 0o700)
+        make_folder(state_dir)
+        check_folder(state_dir)
         with tempfile.TemporaryFile(dir=state_dir):
             pass
     except OSError as error:

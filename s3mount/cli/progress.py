@@ -34,6 +34,11 @@ def files_text(count: int) -> str:
     return f"{count} file" if count == 1 else f"{count} files"
 
 
+def plain_text(text: str) -> str:
+    """What came out of the bucket, safe for a terminal: what does not print, line breaks too, is written as \\x1b."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 def progress_text(now: DrainProgress) -> str:
     text = f"{files_text(now.dirty_files)}, {size_text(now.dirty_bytes)} to go, {now.uploading} uploading"
     return f"{text}, {now.errors} with errors (see s3mount status)" if now.errors else text
@@ -42,7 +47,7 @@ def progress_text(now: DrainProgress) -> str:
 def show_owed(owed: Sequence[OwedFile]) -> None:
     """Name what is not in the bucket, with its cause; only so many, and how many more."""
     for file in owed[:OWED_SHOWN_MAX]:
-        click.echo(f"  {file.path}: {file.cause}", err=True)
+        click.echo(f"  {plain_text(file.path)}: {plain_text(file.cause)}", err=True)
     if len(owed) > OWED_SHOWN_MAX:
         click.echo(f"  … and {len(owed) - OWED_SHOWN_MAX} more", err=True)
 

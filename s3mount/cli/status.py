@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from s3mount.cli.find import client_of, living_mount
-from s3mount.cli.progress import files_text, size_text
+from s3mount.cli.progress import files_text, plain_text, size_text
 from s3mount.control.mount_table import resolve_mountpoint
 from s3mount.control.protocol import ControlRefused, ControlUnreachable
 from s3mount.control.registry import MountEntry, Registry
@@ -77,11 +77,12 @@ def _errors(status: Status) -> list[Mapping[str, object]]:
     return [error for error in errors if isinstance(error, Mapping)] if isinstance(errors, list) else []
 
 
+def _cause(error: Mapping[str, object]) -> str:
+    return plain_text(f"{error.get('path')}: {error.get('cause')}")
+
+
 def _problem_lines(status: Status) -> list[str]:
-    lines = [
-        f"error: {error.get('path')}: {error.get('cause')} (since {_time_text(error.get('since'))})"
-        for error in _errors(status)
-    ]
+    lines = [f"error: {_cause(error)} (since {_time_text(error.get('since'))})" for error in _errors(status)]
     conflicts = _number(status, "conflicts")
     if conflicts:
         lines.append(f"{files_text(conflicts)} changed in the bucket as well: look for names with (conflict …)")

@@ -21,6 +21,7 @@ from s3mount.control.protocol import (
     decode,
     decode_owed,
     encode,
+    is_trusted,
     socket_address,
 )
 
@@ -79,6 +80,8 @@ class ControlClient:
             try:
                 with socket_address(self._path) as address:
                     connection.connect(address)
+                if not is_trusted(connection):
+                    raise ControlUnreachable(f"{self._path} is another user's socket: it was asked nothing")
                 with suppress(BrokenPipeError):  # refused before it was asked: the answer says why
                     connection.sendall(encode(request))
             except OSError as error:

@@ -2,11 +2,13 @@
 
 Used by control/server.py and control/client.py. One JSON object a line. A request is {"op": OP, …}; the answer is any
 number of {"progress": …} lines and then one {"result": …} or {"error": TEXT} line. Pure values and encoding, but for
-`socket_address`, which opens a folder. Does not connect, listen or wait.
+`socket_address`, which opens a folder, and `is_trusted`, which asks the kernel. Does not connect, listen or wait.
 """
 
 import json
 import os
+import socket
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -97,6 +99,15 @@ def decode_owed(value: object) -> list[OwedFile]:
     if not isinstance(value, list):
         raise ValueError("not a list of owed files")
     return [OwedFile(path=str(file["path"]), cause=str(file["cause"])) for file in value]
+
+
+def is_trusted(connection: socket.socket) -> bool:
+    """Whether the other end is this user or root. Where the system cannot tell, the 0700 folder is the guard."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _pid, uid, _gid = struct.unpack("3i", credentials)
+    return uid in (os.geteuid(), 0)
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from platformdirs import user_state_dir
 
 from s3mount.control.mount_table import find_mount
 from s3mount.control.processes import is_running
+from s3mount.errors import MountError
+from s3mount.private import check_folder, make_folder
 
 _FOLDER: Final = "mounts"
 
@@ -60,9 +62,18 @@ class Registry:
         return self._file(mountpoint, pid, ".sock")
 
     def prepare(self) -> None:
-        """Make the folder, for this user alone. Raises OSError."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.chmod(self._folder, 0o700)
+        """Make the folder, for this user alone. Raises MountError, also when another user had a hand in it."""
+        try:
+            make_folder(self._folder)
+            check_folder(self._folder)
+        except OSError as error:
+            text = f"cannot make the folder of the control socket: {error}; check the user's state directory"
+            raise MountError(text) from error
+
+    def check(self) -> None:
+        """Raises MountError when another user had or has a hand in the folder. That there is none is no error."""
+        with contextlib.suppress(OSError):
+            check_folder(self._folder)
 
     def add(self, entry: MountEntry) -> None:
         """Make the mount known, atomically. Call prepare() before. Raises OSError."""
@@ -77,7 +88,10 @@ class Registry:
                 self._file(Path(entry.mountpoint), entry.pid, suffix).unlink(missing_ok=True)
 
     def entries(self) -> list[MountEntry]:
-        """Every mount whose process lives or that is still in the mount table, oldest first. Cleans up the rest."""
+        """Every mount whose process lives or that is still in the mount table, oldest first. Cleans up the rest.
+
+        Raises MountError when another user could have put them there."""
+        self.check()
         kept: list[MountEntry] = []
         for file in sorted(self._folder.glob("*.json")):
             entry = _read_entry(file)

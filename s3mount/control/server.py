@@ -10,7 +10,6 @@ import logging
 import os
 import select
 import socket
-import struct
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from s3mount.control.protocol import (
     decode,
     encode,
     encode_owed,
+    is_trusted,
     socket_address,
 )
 from s3mount.errors import MountError, S3mountError
@@ -175,7 +175,7 @@ class ControlServer:
                 self._threads.discard(threading.current_thread())
 
     def _answer(self, connection: socket.socket) -> None:
-        if not _is_allowed(connection):
+        if not is_trusted(connection):
             _send(connection, {"error": "this mount belongs to another user"})
             return
         try:
@@ -251,15 +251,6 @@ def _progress_of(status: Mapping[str, object]) -> DrainProgress:
         uploading=count("uploading"),
         errors=len(errors) if isinstance(errors, list) else 0,
     )
-
-
-def _is_allowed(connection: socket.socket) -> bool:
-    """Whether the other end is this user or root. Where the system cannot tell, the 0700 folder is the guard."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _pid, uid, _gid = struct.unpack("3i", credentials)
-    return uid in (os.getuid(), 0)
 
 
 def _read_line(connection: socket.socket) -> bytes:

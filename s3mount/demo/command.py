@@ -33,6 +33,7 @@ from s3mount.control.registry import MountEntry, Registry
 from s3mount.demo.sample import write_samples
 from s3mount.demo.seaweedfs import LOOPBACK, SeaweedServer, stop_process
 from s3mount.errors import MountError, MountPointUnusable, NotDrained
+from s3mount.private import make_folder
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -88,7 +89,7 @@ class DemoFolder:
     def prepare(self) -> None:
         """Make the folder and the credentials, for this user alone. Raises MountError."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self.path)
             if not self.credentials_file.exists():
                 _write_private(
                     self.credentials_file,

@@ -18,6 +18,7 @@ from typing import Any
 from s3mount.errors import FsError, IOFailure, MountError, NoSpace
 from s3mount.index import migrations
 from s3mount.index.schema import DDL, SCHEMA_VERSION
+from s3mount.private import create_file
 
 CACHE_KIB = 64 << 10
 WAL_PAGES_MAX = 4000
@@ -42,10 +43,12 @@ class Database:
         self._rollback_hooks: list[Callable[[], None]] = []
         self._commit_hooks: list[Callable[[], None]] = []
         try:
+            # SQLite gives the files beside it the mode that it has.
+            create_file(path)
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
             self._configure()
             self._create_or_migrate()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise MountError(f"the index {path} cannot be used: {error}") from error
 
     def _configure(self) -> None:

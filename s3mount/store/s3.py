@@ -50,7 +50,8 @@ WHOLE_BYTES_MAX = 8 << 20
 
 
 def open_store(settings: StoreSettings) -> "S3Store":
-    """A store for one bucket; sends no S3 request. Raises StoreError when the configuration cannot be used."""
+    """A store for one bucket; sends no S3 request. Raises StoreError or UsageError when the configuration
+    cannot be used."""
     counter = RequestCounter()
     context = ErrorContext(settings.bucket, settings.endpoint_url or "S3")
     try:

@@ -4,20 +4,23 @@ Called once by open_store. The client is used from many threads; it does not ret
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 from botocore.utils import parse_timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
+from s3mount.errors import UsageError
 from s3mount.store.credentials import RereadCredentials, RereadProvider
 from s3mount.store.settings import StoreSettings
 
@@ -39,8 +42,8 @@ class Boto:
 
 
 def build(settings: StoreSettings, count: Callable[[str], None]) -> Boto:
-    """Make the client. Raises botocore's exceptions, e.g. for an unknown profile. Finding credentials may ask the
-    instance metadata service, for a few seconds when there is none."""
+    """Make the client. Raises botocore's exceptions, e.g. for an unknown profile, and UsageError for its endpoint.
+    Finding credentials may ask the instance metadata service, for a few seconds when there is none."""
     core = botocore.session.Session(profile=settings.profile)
     core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_parse_time)
     provider = RereadProvider(lambda: botocore.session.Session(profile=settings.profile).get_credentials())
@@ -63,10 +66,14 @@ def build(settings: StoreSettings, count: Callable[[str], None]) -> Boto:
         # Half the deadline, so that one more try fits in.
         read_timeout=settings.asking_deadline_s / 2,
     )
-    client, asker = (
-        session.client("s3", region_name=region, endpoint_url=settings.endpoint_url, config=one)
-        for one in (config, config.merge(impatient))
-    )
+    with _endpoint_judged():
+        client, asker = (
+            session.client("s3", region_name=region, endpoint_url=settings.endpoint_url, config=one)
+            for one in (config, config.merge(impatient))
+        )
+    if "@" in urlsplit(client.meta.endpoint_url).netloc:
+        # Errors show the address and the index keeps it; the command line's was looked at before.
+        raise UsageError("the endpoint of the AWS configuration holds a user name or password: give keys instead")
 
     def count_request(event_name: str, **_: Any) -> None:
         # The event is "before-send.s3.GetObject"; it comes again when botocore follows a redirect.
@@ -76,6 +83,18 @@ def build(settings: StoreSettings, count: Callable[[str], None]) -> Boto:
         one.meta.events.register("before-send.s3", count_request)
     base_url = _find_base_url(client, settings.bucket)
     return Boto(client, asker, base_url, provider.current, region, core.get_config_variable("ca_bundle"))
+
+
+@contextlib.contextmanager
+def _endpoint_judged() -> Iterator[None]:
+    """botocore's own error shows the whole address, and whatever stands before the last @ may be a password."""
+    try:
+        yield
+    except BotoCoreError:
+        raise
+    except ValueError as error:
+        shown = str(error).rpartition("@")[2]
+        raise UsageError(f"the endpoint of the AWS configuration cannot be used: {shown}") from error
 
 
 class _UrlFound(Exception):

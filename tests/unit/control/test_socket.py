@@ -189,7 +189,7 @@ def test_connections_are_bounded(tmp_path: Path, handlers: FakeHandlers) -> None
 
 
 def test_other_users_are_refused(client: ControlClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "_is_allowed", lambda _connection: False)
+    monkeypatch.setattr(server_module, "is_trusted", lambda _connection: False)
     with pytest.raises(ControlRefused, match="another user"):
         client.status()
 
@@ -199,7 +199,7 @@ def test_a_refusal_may_come_before_the_question(client: ControlClient, monkeypat
         time.sleep(0.3)
         return encode(request)
 
-    monkeypatch.setattr(server_module, "_is_allowed", lambda _connection: False)
+    monkeypatch.setattr(server_module, "is_trusted", lambda _connection: False)
     monkeypatch.setattr(client_module, "encode", encoded_late)
     with pytest.raises(ControlRefused, match="another user"):
         client.status()
@@ -209,10 +209,10 @@ def test_a_refusal_may_come_before_the_question(client: ControlClient, monkeypat
 def test_the_peer_is_judged_by_its_uid(monkeypatch: pytest.MonkeyPatch) -> None:
     left, right = socket.socketpair()
     with left, right:
-        assert server_module._is_allowed(left)
-        own_uid = os.getuid()
-        monkeypatch.setattr(os, "getuid", lambda: own_uid + 1)
-        assert server_module._is_allowed(left) == (own_uid == 0)
+        assert server_module.is_trusted(left)
+        own_uid = os.geteuid()
+        monkeypatch.setattr(os, "geteuid", lambda: own_uid + 1)
+        assert server_module.is_trusted(left) == (own_uid == 0)
 
 
 def test_the_socket_is_private_and_gone_after_close(tmp_path: Path, handlers: FakeHandlers) -> None:
