@@ -7,7 +7,7 @@ import contextlib
 import copy
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -58,16 +58,14 @@ class SimBench(Bench):
 
 class Life:
     def __init__(
-        self, world: World, crash_disk: CrashDisk, memory: MemoryStore, model: Model, lost: set[str], trail: list[str]
+        self, world: World, crash_disk: CrashDisk, memory: MemoryStore, model: Model, trail: list[str]
     ) -> None:
-        """`lost`: what said after a power cut that its bytes are gone, and was removed."""
         self.world = world
         self.dice = world.dice
         self.crash_disk = crash_disk
         self.memory = memory
         self.model = model
         self.trail = trail
-        self.lost = lost
         self.fault_share = 0.0
         self.open: dict[File, Fh] = {}
         self.is_over = False
@@ -267,8 +265,8 @@ class Life:
         self.mark("found after kill -9")
 
     def check_power(self, mark: Mark) -> None:
-        found, lost_sight = self._look(mark)
-        for path in sorted({*NAMES, "draft"} - self.lost - lost_sight):
+        found, lost_sight, mark = self._look(mark)
+        for path in sorted({*NAMES, "draft"} - mark.lost - lost_sight):
             if None not in mark.choices(path, Crash.POWER):
                 self.compare(path, found.get(path), mark, Crash.POWER)
         self.bench.drain(DRAIN_S)
@@ -277,7 +275,7 @@ class Life:
         bucket = self.bench.bucket()
         tree = self.bench.tree()
         assert bucket == tree, "the bucket is not what the tree shows"
-        for path in sorted({*NAMES, "draft"} - self.lost):
+        for path in sorted({*NAMES, "draft"} - mark.lost):
             beside = [key for key in bucket if key.startswith(f"{path} (conflict ")]
             if not beside and None in mark.choices(path, Crash.POWER) and mark.is_whole(bucket.get(path)):
                 continue  # under a name that the file has had: it may outlive a cut move
@@ -286,12 +284,11 @@ class Life:
             self.bench.fs.unlink(f"/{path}")
             del tree[path]
         self.bench.drain(DRAIN_S)
-        self.lost.clear()
         self.model.adopt(tree)
         self.mark("found after a power cut")
 
-    def _look(self, mark: Mark) -> tuple[dict[str, bytes], set[str]]:
-        """(found, lost sight of). What says that it is lost is removed."""
+    def _look(self, mark: Mark) -> tuple[dict[str, bytes], set[str], Mark]:
+        """(found, lost sight of, promises left). What says that it is lost is removed."""
         found: dict[str, bytes] = {}
         lost_sight: set[str] = set()
         for path in [f"{folder}/{name}".strip("/") for folder in FOLDERS for name in self.bench.names(f"/{folder}")]:
@@ -305,9 +302,10 @@ class Life:
                 # Bytes that nobody synced may be gone; then the file says so, and is not served as zeros.
                 if not any(each and len(each.versions) > 1 for each in mark.choices(path, Crash.POWER)):
                     raise AssertionError(f"{path} is lost") from error
-                self.lost.add(path)
+                mark = left = replace(mark, lost=mark.lost | {path})
+                self.crash_disk.mark(lambda left=left: left)  # type: ignore[misc]
                 self.bench.fs.unlink(f"/{path}")
-        return found, lost_sight
+        return found, lost_sight, mark
 
     def _read(self, path: str) -> bytes:
         """Until our own newer object, which the index does not know of any more, is met by the upload, it is in the

@@ -47,12 +47,14 @@ class Allowed:
 
 @dataclass(frozen=True)
 class Mark:
-    """The promises at one moment."""
+    """The promises at one moment. `lost`: paths that said after a power cut that their bytes are gone, and that were
+    removed then; the promises are about the others."""
 
     names: tuple[Names, ...]
     certain: int
     versions: dict[File, tuple[tuple[bytes, ...], int]]
     after: str
+    lost: frozenset[str] = frozenset()
 
     def choices(self, path: str, crash: Crash) -> list[Allowed | None]:
         """None: the path may be missing."""
