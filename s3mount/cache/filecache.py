@@ -6,6 +6,7 @@ Knows nothing of names, uploads or conflicts. The caller serialises changes to o
 object was replaced by someone else, before the index names the new version.
 """
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -250,14 +251,13 @@ class FileCache:
         with self._files.locked(ino) as file:
             names = file.unsynced_names
         try:
-            try:
+            # Without a file, the name that it had must not come back either, under what is written next.
+            with contextlib.suppress(FileNotFoundError):
                 disk_file = self._disk.open(ino, create=False)
-            except FileNotFoundError:
-                return
-            try:
-                disk_file.fdatasync()
-            finally:
-                disk_file.close()
+                try:
+                    disk_file.fdatasync()
+                finally:
+                    disk_file.close()
             if names:
                 self._disk.fsync_directory(ino)
         except OSError as error:

@@ -8,7 +8,8 @@ from s3mount.cache.open_files import Closable, OpenFiles
 
 
 class LazyFile:
-    """`length`: of the file on disk, in bytes. `unsynced_names`: how often its name was made since its last sync."""
+    """`length`: of the file on disk, in bytes. `unsynced_names`: how often its name was made or removed since it was
+    last synced."""
 
     __slots__ = ("_disk", "_file", "_open_files", "_owner", "length", "unsynced_names")
 
@@ -49,6 +50,7 @@ class LazyFile:
         self.close()
         self._disk.unlink(self._owner.ino)
         self.length = 0
+        self.unsynced_names += 1
 
     def pread(self, size: int, offset: int) -> bytes:
         return (self._file or self.opened(create=False)).pread(size, offset)

@@ -123,8 +123,17 @@ def test_sync_syncs_the_name_once(bench: Bench) -> None:
     lines(bench)
     bench.cache.sync(INO)
     bench.cache.sync(INO)
-    bench.cache.sync(Ino(99))
     assert lines(bench) == [f"fdatasync {INO}", f"fsync_directory {INO}", f"fdatasync {INO}"]
+
+
+def test_sync_without_a_file_syncs_that_there_is_none(bench: Bench) -> None:
+    bench.write(INO, 0, b"abc")
+    bench.cache.sync(INO)
+    bench.cache.discard(INO)
+    lines(bench)
+    bench.cache.sync(INO)
+    bench.cache.sync(INO)
+    assert lines(bench) == [f"fsync_directory {INO}"]
 
 
 @pytest.mark.parametrize(("code", "failure"), [(errno.ENOSPC, NoSpace), (errno.EIO, IOFailure)])
