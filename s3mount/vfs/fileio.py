@@ -65,10 +65,15 @@ class FileIO:
             try:
                 data = context.cache.read(inode.ino, inode.remote, start=offset, end=end)
             except (PreconditionFailed, Missing) as error:
-                if self._index.inodes.get(handle.ino).remote == inode.remote:
-                    self._object_replaced(inode)
-                    raise Stale("the object was changed by someone else") from error
-                continue  # our own upload or move overtook the read: the bytes are at another version now
+                now = self._index.inodes.get(handle.ino)
+                if now.remote != inode.remote:
+                    continue  # our own upload or move overtook the read: the bytes are at another version now
+                if now.attempt_key is not None:
+                    # What is there may be our own writing, its reply under way or lost: the next attempt finds out.
+                    context.writeback.wait_uploaded([handle.ino], context.options.offline_timeout_s)
+                    continue
+                self._object_replaced(inode)
+                raise Stale("the object was changed by someone else") from error
             self._check_fresh(handle)
             return data
         raise IOFailure("the file kept changing while it was read")

@@ -169,6 +169,20 @@ def test_truncate_of_a_partly_cached_large_object(bench: Bench, sizes: tuple[int
     bench.check({"big": data})
 
 
+def test_a_read_while_our_own_copy_has_no_known_outcome(bench: Bench) -> None:
+    content = bytes(9 * MIB)  # in parts: the copy, which is whole, has another ETag
+    bench.write("/a", content)
+    bench.drain()
+    bench.drive.cache.discard(bench.index.inodes.get(bench.fs.getattr("/a").ino).ino)
+    gate = bench.store.hold("copy", moment=Moment.AFTER)
+    bench.store.fail("copy", moment=Moment.AFTER)
+    bench.fs.chmod("/a", 0o600)
+    gate.wait_arrived()
+    threading.Timer(0.2, gate.open).start()
+    assert bench.read("/a") == content
+    bench.check({"a": content})
+
+
 @pytest.mark.parametrize("operation", ["put", "copy", "delete", "complete_multipart"])
 def test_a_lost_reply_leaves_the_right_objects_and_no_conflict(bench: Bench, operation: str) -> None:
     bench.write("/moved", b"m")
