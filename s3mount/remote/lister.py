@@ -121,6 +121,8 @@ class Lister:
         directory = self._index.inodes.find(ino)
         if directory is None or directory.remote_key is None:
             return
+        with self._lock:
+            fresh_until_s = self._fresh_until_s.get(ino)
         with self._guard.listing() as began:
             merge = DirectoryMerge(
                 self._index, self._guard, self._defaults, self._clock,
@@ -142,6 +144,9 @@ class Lister:
                 return
             merge.finish().tell(self._observer)
         self._is_offline = False
+        with self._lock:
+            if self._fresh_until_s.get(ino) != fresh_until_s:
+                return  # invalidated since it was asked for: the next use lists again
         self.mark_fresh(ino)
 
     def _note_offline(self, key: ObjectKey, error: StoreError) -> None:

@@ -9,7 +9,7 @@ were already retried a few times below; a caller that goes on retrying brings it
 raised a temporary error may all the same have taken effect (the reply was lost).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -126,9 +126,11 @@ class ObjectStore(Protocol):
         Raises PreconditionFailed when the source is another version, Missing when it is gone. At most
         `copy_bytes_max`. `condition` is best effort: not every store checks it on a copy."""
 
-    def delete(self, keys: Iterable[ObjectKey]) -> Mapping[ObjectKey, StoreError]:
-        """Delete all of `keys`, a thousand a request; deleting what does not exist succeeds. Idempotent. Returns the
-        keys that failed, each with its error; raises when a whole request failed (any of the keys may be gone)."""
+    def delete(self, versions: Mapping[ObjectKey, ETag | None]) -> Mapping[ObjectKey, StoreError]:
+        """Delete all of these keys, a thousand a request: one with an ETag only while it is that version, else
+        PreconditionFailed for that key. Deleting what does not exist succeeds; with an ETag some stores call that
+        PreconditionFailed too. Idempotent. Returns the keys that failed, each with its error; raises when a whole
+        request failed (any of the keys may be gone). Some stores ignore the ETag, or refuse a request that has one."""
 
     def create_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str], content_type: str) -> str:
         """Begin a multipart upload, invisible to readers until complete; returns its upload id."""

@@ -8,8 +8,7 @@ Keeps no copy of what it reads.
 import base64
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from awscrt import checksums
@@ -27,6 +26,7 @@ from s3mount.store.base import (
     StoreProperties,
     UploadInfo,
 )
+from s3mount.store.deletions import Deletions
 from s3mount.store.part_sums import FULL_OBJECT, PartChecksum, PartSums
 from s3mount.store.request_counter import RequestCounter
 from s3mount.store.s3_errors import ErrorContext, absent_fails
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-DELETE_KEYS_MAX = 1000
 LIST_KEYS_MAX = 1000
 PAGES_MAX = 10_000
 
@@ -74,6 +73,7 @@ class S3Store:
         self._storage_class = {"StorageClass": settings.storage_class} if settings.storage_class else {}
         self._part_sums = PartSums()
         self._sender = Sender(settings, boto, counter, self._context)
+        self._deletions = Deletions(boto.client, self._bucket, self._prefix, self._sender, self._context)
 
     @property
     def properties(self) -> StoreProperties:
@@ -219,19 +219,8 @@ class S3Store:
         )
         return wire.written_etag(reply["CopyObjectResult"].get("ETag"))
 
-    def delete(self, keys: Iterable[ObjectKey]) -> Mapping[ObjectKey, StoreError]:
-        failed: dict[ObjectKey, StoreError] = {}
-        remaining = iter(keys)
-        while batch := list(islice(remaining, DELETE_KEYS_MAX)):
-            in_xml = [key for key in batch if not wire.NOT_IN_XML.search(key)]
-            if in_xml:
-                failed |= self._delete_batch(in_xml)
-            for key in set(batch).difference(in_xml):
-                try:
-                    self._delete_one(key)
-                except StoreError as error:
-                    failed[key] = error
-        return failed
+    def delete(self, versions: Mapping[ObjectKey, ETag | None]) -> Mapping[ObjectKey, StoreError]:
+        return self._deletions.delete(versions)
 
     def create_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str], content_type: str) -> str:
         wire.check_metadata(metadata)
@@ -368,22 +357,3 @@ class S3Store:
 
     def close(self) -> None:
         self._sender.close()
-
-    def _delete_batch(self, keys: list[ObjectKey]) -> dict[ObjectKey, StoreError]:
-        listed = [{"Key": self._prefix + key} for key in keys]
-        reply = self._sender.send(
-            "DeleteObjects",
-            lambda: self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": listed, "Quiet": True}),  # type: ignore[typeddict-item]
-        )
-        failed: dict[ObjectKey, StoreError] = {}
-        for refused in reply.get("Errors", ()):
-            error = self._context.refusal("DeleteObjects", refused.get("Code", ""), None, refused.get("Message", ""))
-            if not isinstance(error, Missing):
-                failed[ObjectKey(refused.get("Key", "")[len(self._prefix) :])] = error
-        return failed
-
-    def _delete_one(self, key: ObjectKey) -> None:
-        with contextlib.suppress(Missing):
-            self._sender.send(
-                "DeleteObject", lambda: self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
-            )

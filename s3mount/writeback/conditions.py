@@ -1,10 +1,11 @@
 """What this store makes of conditional writes, found out by trying, and what is done where it cannot be relied on.
 
-Called by the recovery thread (probe), the workers (ensure) and the conflict resolver (refused), with no lock held.
+Called by the recovery thread (probe), the workers (ensure), the conflict resolver (refused) and the deleter, with no
+lock held.
 
-Every write says which version it replaces. A store that ignores that, or refuses the right version as well (Ceph's
-gateway of old), is asked for the version right before the write instead: the last writer may still win in between,
-so status says what was found.
+Every write says which version it replaces, and every delete which one it means. A store that ignores that, or refuses
+the right version as well (Ceph's gateway of old), is asked for the version right before the write instead: the last
+writer may still win in between, so status says what was found.
 """
 
 import logging
@@ -36,6 +37,7 @@ class Conditions:
         self._store = store
         self._index = index
         self._support = Support(index.fact(FACT) or Support.UNKNOWN.value)
+        self._deletes_refused = False
 
     @property
     def support(self) -> Support:
@@ -54,7 +56,7 @@ class Conditions:
         except StoreError as error:
             log.info("whether conditional writes hold could not be tried: %s", error)
         else:
-            self._store.delete([key])
+            self._store.delete({key: None})
             self._found(Support.IGNORED)
             log.warning("this S3 server ignores conditional writes: when two write one key, the last may win")
 
@@ -63,6 +65,23 @@ class Conditions:
         if self._support is Support.HONOURED or self._support is Support.UNKNOWN:
             self._found(Support.REFUSED)
             log.warning("this S3 server refuses If-Match on the right version: versions are compared before each write")
+
+    @property
+    def may_condition_deletes(self) -> bool:
+        """Whether a delete is to say which version it means."""
+        return self._support is not Support.REFUSED and not self._deletes_refused
+
+    @property
+    def must_compare_deletes(self) -> bool:
+        """Whether the version is to be looked at right before it is deleted: the store does not do so itself."""
+        return self._support is Support.IGNORED or not self.may_condition_deletes
+
+    def deletes_refused(self, error: StoreError) -> None:
+        """The store refused to delete the version that is there. Believed until the mount ends: one refusal may have
+        been of a version that came and went."""
+        if not self._deletes_refused:
+            self._deletes_refused = True
+            log.warning("this S3 server refuses ETags in deletes: versions are compared before each delete (%s)", error)
 
     def _found(self, support: Support) -> None:
         self._support = support

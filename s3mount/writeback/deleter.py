@@ -1,16 +1,22 @@
-"""Deletes what tombstones name, a thousand keys a request.
+"""Deletes what tombstones name, a thousand keys a request, each only while it is the version that was removed here.
 
 A tombstone waits while a live inode at its path is about to write that key (the PUT replaces the DELETE). One that
 stands for a directory waits until nothing of ours is left below its prefix, so that the prefix does not show up again.
+
+What S3 has another version of is looked at. Ours, from a write whose outcome was never known: it is deleted as that
+version. Somebody else's: it stays, and is shown again.
 """
 
+import contextlib
 import logging
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 
 from s3mount import keys
-from s3mount.errors import Missing, StoreError
-from s3mount.model import ObjectKey
+from s3mount.errors import Missing, PreconditionFailed, Rejected, StoreError
+from s3mount.index.owed import Tombstone
+from s3mount.model import ETag, ObjectKey
 from s3mount.writeback.claims import Claims
 from s3mount.writeback.context import PROBE_S, WriteBackContext, back_off_s
 
@@ -34,62 +40,129 @@ class Deleter:
     def run(self) -> bool:
         """Delete one batch of what is due; True when there may be more. Never raises StoreError: what failed is due
         again later."""
-        now_ns = self._context.clock.now_ns()
-        wanted = [tombstone.key for tombstone in self._index.tombstones.due(now_ns, BATCH) if self._take(tombstone.key)]
-        if not wanted:
-            return False
+        versions: dict[ObjectKey, ETag | None] = {}
         try:
-            # A power cut must not bring back an index that still counts on what is deleted now.
-            self._index.commit_durably()
-            refused = self._context.store.delete(wanted)
-        except StoreError as error:
-            self._postpone(wanted, error)
-        else:
-            self._failures = 0
-            self._record(wanted, refused)
+            for tombstone in self._index.tombstones.due(self._context.clock.now_ns(), BATCH):
+                if not self._take(tombstone.key, versions):
+                    break
+            if versions:
+                # A power cut must not bring back an index that still counts on what is deleted now.
+                self._index.commit_durably()
+                self._send(versions)
         finally:
-            self._claims.release(None, wanted)
-        return len(wanted) == BATCH
+            self._claims.release(None, versions)
+        return len(versions) == BATCH
 
-    def _take(self, key: ObjectKey) -> bool:
-        """Claim the key, so that no upload to it begins, and then see whether it may go now."""
+    def _take(self, key: ObjectKey, versions: dict[ObjectKey, ETag | None]) -> bool:
+        """Claim the key, so that no upload to it begins, and then see whether it may go now: if so it is added to
+        `versions`. False when S3 cannot be asked."""
         if not self._claims.claim(None, [key]):
-            return False
+            return True
+        wanted = None
         try:
-            is_taken = self._is_ready(key)
+            wanted = self._find_ready(key)
         except StoreError as error:
             self._postpone([key], error)
-            is_taken = False
-        if not is_taken:
-            self._claims.release(None, [key])
-        return is_taken
+            return not error.temporary
+        else:
+            if wanted is not None:
+                versions[key] = wanted.etag
+            return True
+        finally:
+            if wanted is None:
+                self._claims.release(None, [key])
 
-    def _is_ready(self, key: ObjectKey) -> bool:
+    def _find_ready(self, key: ObjectKey) -> Tombstone | None:
+        """The tombstone of `key` if it may go now, with the version that the DELETE is to name."""
         now_ns = self._context.clock.now_ns()
         tombstone = self._index.tombstones.find(key)
         if tombstone is None:
-            return False
+            return None
         if self._is_replaced(key):
             self._index.tombstones.set_due([key], now_ns + WAIT_FOR_PUT_NS)
-            return False
+            return None
         if self._is_above_ours(key):
             self._index.tombstones.set_due([key], now_ns + WAIT_FOR_CHILDREN_NS)
-            return False
+            return None
         owner = self._index.inodes.with_remote_key(key)
-        if owner is not None and owner.is_file and owner.nlink:
+        if owner is not None and not owner.is_dir and owner.nlink:
             self._index.tombstones.remove([key])  # written again since: it is somebody's
-            return False
-        if tombstone.etag is None and not key.endswith("/") and not self._may_be_ours(key):
-            self._record([key], {})
-            return False
-        return True
+            return None
+        if key.endswith("/"):
+            return replace(tombstone, etag=None)  # a marker has no content that a foreign one could lose
+        conditions = self._context.conditions
+        if tombstone.etag is None or conditions.must_compare_deletes:
+            etag = self._look(key, tombstone.etag)
+            return None if etag is None else replace(tombstone, etag=etag if conditions.may_condition_deletes else None)
+        return tombstone
 
-    def _may_be_ours(self, key: ObjectKey) -> bool:
-        """Of a write without a known outcome: what is there may be someone else's, who came first."""
+    def _look(self, key: ObjectKey, meant: ETag | None) -> ETag | None:
+        """The version at `key` if it may be deleted: the one that was meant, or another writing of ours, whose outcome
+        was never known. Of one that is gone, or someone else's, the tombstone is removed."""
         try:
-            return self._context.is_own_write(self._context.store.head(key))
+            there = self._context.store.head(key)
         except Missing:
-            return False
+            self._record([key], {})
+            return None
+        if there.etag == meant or self._context.is_own_write(there):
+            return there.etag
+        self._spare(key)
+        return None
+
+    def _spare(self, key: ObjectKey) -> None:
+        """Someone else's version stays, and is shown at the next use of its directory."""
+        self._record([key], {})
+        for above in [*reversed(keys.ancestor_keys(key)), keys.ROOT_KEY]:
+            directory = self._index.inodes.with_remote_key(above)
+            if directory is not None:
+                self._context.lister.invalidate(directory.ino)
+                break
+        log.warning("%r was written by someone else since its removal here: their version stays", key)
+
+    def _send(self, versions: Mapping[ObjectKey, ETag | None]) -> None:
+        try:
+            errors = self._context.store.delete(versions)
+        except (PreconditionFailed, Rejected) as error:
+            errors = dict.fromkeys(versions, error)
+        except StoreError as error:
+            self._postpone(list(versions), error)
+            return
+        conditional = {key: etag for key, etag in versions.items() if key in errors and etag is not None}
+        rejected = {key: etag for key, etag in conditional.items() if isinstance(errors[key], Rejected)}
+        outdated = {key: etag for key, etag in conditional.items() if isinstance(errors[key], PreconditionFailed)}
+        passing = [key for key, error in errors.items() if error.temporary]
+        self._record([key for key in versions if key not in errors], {})
+        if passing:
+            self._postpone(passing, errors[passing[0]])
+        else:
+            self._failures = 0
+        for key, etag in outdated.items():
+            self._meet(key, etag, errors[key])
+        settled = {*passing, *outdated}
+        if self._goes_without_etag(rejected):
+            self._context.conditions.deletes_refused(errors[next(iter(rejected))])
+            settled.update(rejected)  # still due, and sent without an ETag from now on
+        self._record([], {key: error for key, error in errors.items() if key not in settled})
+
+    def _meet(self, key: ObjectKey, sent: ETag, error: StoreError) -> None:
+        """S3 says that `key` is another version than the one it was sent."""
+        try:
+            there = self._look(key, sent)
+        except StoreError as failure:
+            self._postpone([key], failure)
+            return
+        if there == sent:
+            self._context.conditions.deletes_refused(error)
+        elif there is not None:
+            self._index.tombstones.put(key, there, self._context.clock.now_ns())
+
+    def _goes_without_etag(self, rejected: Mapping[ObjectKey, ETag]) -> bool:
+        """Whether it is the ETag that the store refuses: the first of these that may be deleted is, without one."""
+        with contextlib.suppress(StoreError):
+            for key, etag in rejected.items():
+                if self._look(key, etag) is not None:
+                    return not self._context.store.delete({key: None})
+        return False
 
     def _is_replaced(self, key: ObjectKey) -> bool:
         live = self._index.dentries.resolve_key(key)
@@ -109,9 +182,7 @@ class Deleter:
             for key in self._index.tombstones.some(REFUSED_MAX)
         )
 
-    def _record(self, wanted: list[ObjectKey], refused: Mapping[ObjectKey, StoreError]) -> None:
-        errors = refused
-        done = [key for key in wanted if key not in errors]
+    def _record(self, done: list[ObjectKey], errors: Mapping[ObjectKey, StoreError]) -> None:
         now_ns = self._context.clock.now_ns()
         with self._index.transaction():
             self._context.guard.note(done)
@@ -132,7 +203,7 @@ class Deleter:
         self._index.tombstones.set_due(wanted, self._context.clock.now_ns() + int(wait_s * 1e9))
         log.warning("deleting %d objects failed, again in %.0f s: %s", len(wanted), wait_s, error)
         if not error.temporary:
-            self._record(wanted, dict.fromkeys(wanted, error))
+            self._record([], dict.fromkeys(wanted, error))
 
     def refused(self) -> list[tuple[ObjectKey, str, int]]:
         """(key, cause, since) of deletions that S3 refuses."""

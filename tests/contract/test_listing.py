@@ -57,7 +57,7 @@ def test_lists_what_was_written_and_not_what_was_deleted(subject: Subject) -> No
         subject.put(f"{number:02}")
         assert len(subject.list_all().objects) == number + 2
     for number in range(20):
-        subject.store.delete([subject.key(f"{number:02}")])
+        subject.store.delete({subject.key(f"{number:02}"): None})
         assert len(subject.list_all().objects) == 20 - number
 
 
@@ -84,7 +84,7 @@ def test_directory_marker_keeps_its_metadata(subject: Subject) -> None:
 
 def test_a_prefix_is_gone_with_its_last_object(subject: Subject) -> None:
     subject.put("d/x")
-    subject.store.delete([subject.key("d/x")])
+    subject.store.delete({subject.key("d/x"): None})
     assert subject.names() == []
 
 

@@ -135,7 +135,7 @@ def test_odd_names(subject: Subject, name: str) -> None:
     assert subject.names() == [name]
     subject.store.copy(subject.key(name), subject.key("copy"), source_etag=etag, metadata={}, content_type="text/plain")
     assert subject.read("copy") == name.encode()
-    assert subject.store.delete([subject.key(name)]) == {}
+    assert subject.store.delete({subject.key(name): None}) == {}
     assert subject.names() == ["copy"]
 
 
@@ -293,16 +293,60 @@ def test_copy_absent(subject: Subject) -> None:
 def test_delete(subject: Subject) -> None:
     for name in ("a", "b", "c"):
         subject.put(name)
-    assert subject.store.delete([subject.key("a"), subject.key("b")]) == {}
+    assert subject.store.delete(dict.fromkeys([subject.key("a"), subject.key("b")])) == {}
     assert subject.names() == ["c"]
 
 
 def test_deleting_what_does_not_exist_succeeds(subject: Subject) -> None:
     keys = [subject.key("a"), subject.key("no/such")]
     subject.put("a")
-    assert subject.store.delete(keys) == {}
-    assert subject.store.delete(keys) == {}
-    assert subject.store.delete([]) == {}
+    assert subject.store.delete(dict.fromkeys(keys)) == {}
+    assert subject.store.delete(dict.fromkeys(keys)) == {}
+    assert subject.store.delete({}) == {}
+
+
+@pytest.mark.parametrize("name", ["a", "control\x01"], ids=["in XML", "alone"])
+def test_delete_of_a_version(subject: Subject, name: str) -> None:
+    key = subject.key(name)
+    old = subject.put(name, b"old")
+    new = subject.put(name, b"new")
+    failed = subject.store.delete({key: old, subject.key("none"): None})
+    assert list(failed) == [key]
+    assert isinstance(failed[key], PreconditionFailed)
+    assert subject.read(name) == b"new"
+    assert subject.store.delete({key: new}) == {}
+    with pytest.raises(Missing):
+        subject.store.head(key)
+
+
+def test_delete_of_a_version_made_of_parts(subject: Subject) -> None:
+    key = subject.key("a")
+    upload_id = subject.store.create_multipart(key, metadata={}, content_type="text/plain")
+    part = subject.store.upload_part(key, upload_id, 1, b"part")
+    etag = subject.store.complete_multipart(key, upload_id, [part])
+    assert list(subject.store.delete({key: part})) == [key]
+    assert subject.store.delete({key: etag}) == {}
+    with pytest.raises(Missing):
+        subject.store.head(key)
+
+
+def test_one_of_many_keys_is_another_version(subject: Subject) -> None:
+    versions = {subject.key(f"{number:02}"): subject.put(f"{number:02}") for number in range(20)}
+    subject.put("07", b"theirs")
+    assert list(subject.store.delete(versions)) == [subject.key("07")]
+    assert subject.names() == ["07"]
+
+
+def test_delete_of_a_version_that_is_gone_succeeds(subject: Subject) -> None:
+    versions = {subject.key("a"): subject.put("a")}
+    assert subject.store.delete(versions) == {}
+    assert subject.store.delete(versions) == {}
+
+
+def test_delete_alone_of_a_version_that_is_gone_succeeds(subject: Subject) -> None:
+    versions = {subject.key("control\x01"): subject.put("control\x01")}
+    assert subject.store.delete(versions) == {}
+    assert subject.store.delete(versions) == {}
 
 
 def test_deletes_a_thousand_a_request(subject: Subject) -> None:
@@ -310,7 +354,7 @@ def test_deletes_a_thousand_a_request(subject: Subject) -> None:
         subject.put(name)
     keys = [subject.key("first"), *(subject.key(f"none-{i}") for i in range(1099)), subject.key("last")]
     before = subject.store.request_counts().get("DeleteObjects", 0)
-    assert subject.store.delete(iter(keys)) == {}
+    assert subject.store.delete(dict.fromkeys(keys)) == {}
     assert subject.store.request_counts()["DeleteObjects"] - before == 2
     assert subject.names() == ["stays"]
 
@@ -322,7 +366,7 @@ def test_requests_are_counted(subject: Subject) -> None:
     subject.store.get(subject.key("a"), start=0, end=5, if_match=etag)
     subject.store.list_page(subject.folder)
     subject.store.copy(subject.key("a"), subject.key("b"), source_etag=etag, metadata={}, content_type="text/plain")
-    subject.store.delete([subject.key("a"), subject.key("b")])
+    subject.store.delete(dict.fromkeys([subject.key("a"), subject.key("b")]))
     after = subject.store.request_counts()
     sent = {name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name)}
     operations = ("PutObject", "HeadObject", "GetObject", "ListObjectsV2", "CopyObject", "DeleteObjects")

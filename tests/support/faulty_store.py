@@ -6,7 +6,7 @@ AFTER: the effect took place, the reply is lost.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
@@ -176,9 +176,8 @@ class FaultyStore:
             ),
         )  # fmt: skip
 
-    def delete(self, keys: Iterable[ObjectKey]) -> Mapping[ObjectKey, StoreError]:
-        wanted = list(keys)
-        return self._call("delete", wanted[0] if wanted else "", lambda: self.inner.delete(wanted))
+    def delete(self, versions: Mapping[ObjectKey, ETag | None]) -> Mapping[ObjectKey, StoreError]:
+        return self._call("delete", next(iter(versions), ""), lambda: self.inner.delete(versions))
 
     def create_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str], content_type: str) -> str:
         return self._call(

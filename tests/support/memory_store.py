@@ -9,7 +9,7 @@ import itertools
 import threading
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from s3mount.clock import Clock, SystemClock
@@ -159,13 +159,18 @@ class MemoryStore:
             self._check(target, condition)
             return self._store(target, body, _md5(body), metadata, content_type)
 
-    def delete(self, keys: Iterable[ObjectKey]) -> Mapping[ObjectKey, StoreError]:
+    def delete(self, versions: Mapping[ObjectKey, ETag | None]) -> Mapping[ObjectKey, StoreError]:
+        failed: dict[ObjectKey, StoreError] = {}
         with self._lock:
-            for at, key in enumerate(keys):
+            for at, (key, etag) in enumerate(versions.items()):
                 if at % DELETE_KEYS_MAX == 0:
                     self._count("DeleteObjects")
-                self.foreign_delete(key)
-        return {}
+                there = self._objects.get(key)
+                if etag is not None and there is not None and there.etag != etag:
+                    failed[key] = PreconditionFailed(f"{key!r} is {there.etag}, not {etag}")
+                else:
+                    self.foreign_delete(key)
+        return failed
 
     def create_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str], content_type: str) -> str:
         check_metadata(metadata)

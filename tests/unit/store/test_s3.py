@@ -201,11 +201,27 @@ def test_delete_returns_what_failed(store: S3Store, endpoint: Endpoint) -> None:
         b"<Error><Key>p/gone</Key><Code>NoSuchKey</Code></Error></DeleteResult>"
     )
     endpoint.replies = [Reply(body=body), Reply(204)]
-    failed = store.delete([KEY, ObjectKey("gone"), ObjectKey("b"), ObjectKey("c\x01")])
+    failed = store.delete(dict.fromkeys([KEY, ObjectKey("gone"), ObjectKey("b"), ObjectKey("c\x01")]))
     assert list(failed) == [KEY]
     assert isinstance(failed[KEY], Denied)
     assert store.request_counts() == {"DeleteObjects": 1, "DeleteObject": 1}
     assert endpoint.requests[1].path == "/bucket/p/c%01"
+    assert b"ETag" not in endpoint.requests[0].body
+    assert "if-match" not in endpoint.requests[1].headers
+
+
+def test_delete_says_which_version_is_meant(store: S3Store, endpoint: Endpoint) -> None:
+    endpoint.replies = [
+        Reply(body=b"<DeleteResult><Error><Key>p/a</Key><Code>PreconditionFailed</Code></Error></DeleteResult>"),
+        error_reply(412, "PreconditionFailed"),
+    ]
+    odd = ObjectKey("c\x01")
+    failed = store.delete({KEY: ETag("aa"), ObjectKey("b"): None, odd: ETag("cc")})
+    assert set(failed) == {KEY, odd}
+    assert all(isinstance(error, PreconditionFailed) for error in failed.values())
+    listed = b"<Object><Key>p/a</Key><ETag>aa</ETag></Object><Object><Key>p/b</Key></Object>"
+    assert listed in endpoint.requests[0].body
+    assert endpoint.requests[1].headers["if-match"] == '"cc"'
 
 
 def test_bucket_in_another_region_is_named(store: S3Store, endpoint: Endpoint) -> None:

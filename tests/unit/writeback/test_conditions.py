@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from s3mount.drive import Drive, DriveOptions
-from s3mount.errors import PreconditionFailed
+from s3mount.errors import PreconditionFailed, Rejected, StoreError, Throttled
 from s3mount.model import Caller, ETag, ObjectKey
 from s3mount.remote.defaults import Defaults
 from s3mount.store.base import ANY, Body, Condition, ConditionKind
@@ -33,6 +33,48 @@ class RefusingStore(MemoryStore):
         if condition.kind is ConditionKind.MATCHES:
             raise PreconditionFailed("no If-Match here")
         return super().put(key, body, metadata=metadata, content_type=content_type, condition=condition)
+
+
+class RejectingDeletes(MemoryStore):
+    """Refuses a whole request for the ETag in it, as a server that checks the XML does."""
+
+    def delete(self, versions: Mapping[ObjectKey, ETag | None]) -> Mapping[ObjectKey, StoreError]:
+        if any(versions.values()):
+            raise Rejected("MalformedXML")
+        return super().delete(versions)
+
+
+class NeverMatchingDeletes(MemoryStore):
+    """Takes no ETag for the right one."""
+
+    def delete(self, versions: Mapping[ObjectKey, ETag | None]) -> Mapping[ObjectKey, StoreError]:
+        return super().delete({key: etag and ETag(f"not {etag}") for key, etag in versions.items()})
+
+
+class IgnoringDeletes(IgnoringStore):
+    def delete(self, versions: Mapping[ObjectKey, ETag | None]) -> Mapping[ObjectKey, StoreError]:
+        return super().delete(dict.fromkeys(versions))
+
+
+class BusyStore(MemoryStore):
+    """Asks for the first delete of each key to be sent again, as S3 does when another request is at that key."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[ObjectKey] = set()
+
+    def delete(self, versions: Mapping[ObjectKey, ETag | None]) -> Mapping[ObjectKey, StoreError]:
+        busy = versions.keys() - self.asked
+        self.asked |= busy
+        super().delete({key: etag for key, etag in versions.items() if key not in busy})
+        return {key: Throttled("ConditionalRequestConflict") for key in busy}
+
+
+class LockedStore(MemoryStore):
+    """Refuses every delete, and not for an ETag."""
+
+    def delete(self, versions: Mapping[ObjectKey, ETag | None]) -> Mapping[ObjectKey, StoreError]:
+        return dict.fromkeys(versions, Rejected("locked"))
 
 
 def make_drive(store: MemoryStore, folder: Path) -> Drive:
@@ -100,3 +142,55 @@ def test_files_are_overwritten_on_a_store_that_refuses_if_match(tmp_path: Path) 
     drive.close()
     assert body(store, "file") == b"foreign"
     assert len(store.objects()) == 2
+
+
+@pytest.mark.parametrize("kind", [RejectingDeletes, NeverMatchingDeletes, IgnoringDeletes])
+def test_deletes_spare_a_foreign_version_on_a_store_without_conditional_ones(
+    kind: type[MemoryStore], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = kind()
+    make_drive(store, tmp_path / "state").close()  # waits for the probe
+    drive = make_drive(store, tmp_path / "state")
+    for number in range(10):
+        write(drive, f"/{number}", b"ours")
+    drain(drive)
+    store.foreign_put("3", b"foreign")
+    for number in range(10):
+        drive.filesystem.unlink(f"/{number}")
+    drain(drive)
+    assert set(store.objects()) == {"3"}
+    write(drive, "/more", b"ours")
+    drain(drive)
+    drive.filesystem.unlink("/more")
+    drain(drive)
+    drive.close()
+    assert set(store.objects()) == {"3"}
+    told = [record for record in caplog.records if "refuses ETags in deletes" in record.message]
+    assert len(told) == (kind is not IgnoringDeletes)
+
+
+def test_a_delete_refused_for_another_reason_is_shown_and_tries_little(tmp_path: Path) -> None:
+    store = LockedStore()
+    drive = make_drive(store, tmp_path / "state")
+    for number in range(10):
+        write(drive, f"/{number}", b"ours")
+    drain(drive)
+    for number in range(10):
+        drive.filesystem.unlink(f"/{number}")
+    left = drive.writeback.drain(5, lambda _: None)
+    drive.close()
+    assert {entry.path for entry in left} == {f"/{number}" for number in range(10)}
+    assert all("locked" in entry.cause for entry in left)
+    assert store.request_counts()["HeadObject"] < 5
+
+
+def test_a_delete_that_is_to_be_sent_again_is_not_called_refused(tmp_path: Path) -> None:
+    store = BusyStore()
+    drive = make_drive(store, tmp_path / "state")
+    write(drive, "/file", b"ours")
+    drain(drive)
+    drive.filesystem.unlink("/file")
+    drain(drive)
+    drive.close()
+    assert store.objects() == {}
+    assert store.asked == {"file"}
