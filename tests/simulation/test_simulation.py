@@ -18,9 +18,11 @@ from pathlib import Path
 import pytest
 
 from s3mount.cache import disk
-from tests.simulation.life import Bucket, Life, new_memory, simulated
+from s3mount.errors import Unreachable
+from tests.simulation.life import DRAIN_S, Bucket, Life, SimBench, new_memory, simulated
 from tests.simulation.model import Crash, Mark, Model
 from tests.support.crash_disk import CrashDisk
+from tests.support.faulty_store import Moment
 
 SEEDS = int(os.environ.get("S3MOUNT_SIM_SEEDS", "300"))
 FIRST = int(os.environ.get("S3MOUNT_SIM_SEED", "0"))
@@ -170,3 +172,40 @@ def test_a_seed_gives_the_same_lives_each_time(quick_folder: Path, monkeypatch: 
         (quick_folder / name).mkdir()
         trails.append(run_seed(7, quick_folder / name, monkeypatch).trail)
     assert trails[0] == trails[1]
+
+
+def test_an_hour_without_s3(quick_folder: Path) -> None:
+    """Everything is written and what is here is read all the while; when S3 is back, all is there within a minute."""
+    folder = quick_folder / "state"
+    folder.mkdir()
+    with simulated(random.Random(1), 1_000_000.0) as world:
+        is_away = [False]
+
+        def watch(operation: str, key: str, moment: Moment) -> None:
+            world.sleep(0.01)
+            if is_away[0] and moment is Moment.BEFORE:
+                raise Unreachable("no network")
+
+        bench = SimBench(folder, new_memory(Bucket({}, {}), world), watch)
+        took_s: list[float] = []
+
+        def story() -> None:
+            bench.write("/before", b"before")
+            bench.drain(DRAIN_S)
+            is_away[0] = True
+            for minute in range(60):
+                bench.write(f"/{minute}", b"%d" % minute)
+                assert bench.read("/before") == b"before"
+                world.sleep(60)
+            assert bench.bucket() == {"before": b"before"}
+            is_away[0] = False
+            back_s = world.now_s
+            while not bench.is_clean():
+                world.sleep(0.1)
+            took_s.append(world.now_s - back_s)
+            assert bench.bucket() == {"before": b"before"} | {str(minute): b"%d" % minute for minute in range(60)}
+            bench.drive.close()
+
+        world.spawn("user", story)
+        world.run(lambda: bool(took_s) and bench.drive._is_closed)
+    assert took_s[0] < 60
