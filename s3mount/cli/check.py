@@ -86,4 +86,6 @@ def command(target: str, repair: bool, as_json: bool, **values: Any) -> int:
     else:
         for entry in found:
             click.echo(_line(entry))
+        if not found:
+            click.echo("index, cache and bucket agree")
     return exit_code_of(found)

@@ -22,7 +22,7 @@ def test_check_live_and_offline(seaweed: S3Server, tmp_path: Path) -> None:
         )
         drive.drain()
         clean = drive.run("check", str(drive.mountpoint))
-        assert (clean.returncode, clean.stdout, clean.stderr) == (0, "", "")
+        assert (clean.returncode, clean.stdout, clean.stderr) == (0, "index, cache and bucket agree\n", "")
 
         seaweed.client.put_object(Bucket=bucket, Key="b", Body=b"someone else's")
         found = drive.run("check", str(drive.mountpoint), "--json", "--repair")
@@ -43,7 +43,7 @@ def test_check_live_and_offline(seaweed: S3Server, tmp_path: Path) -> None:
             "cached block damaged: /a (bytes 0 to 131072): dropped, fetched again when needed\n",
         )
         clean = drive.run("check", *where)
-        assert (clean.returncode, clean.stdout, clean.stderr) == (0, "", "")
+        assert (clean.returncode, clean.stdout, clean.stderr) == (0, "index, cache and bucket agree\n", "")
         drive.mount()
         assert (drive.mountpoint / "a").read_bytes() == b"a" * 300_000
         assert drive.status()["cache_damaged"] == 0
