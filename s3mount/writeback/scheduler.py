@@ -37,6 +37,7 @@ STREAM_LOOK_NS = 2 * 10**9  # how often a file that is being written is looked a
 OPEN_HOLD_NS = 30 * 10**9  # a file open for writing and changed within this time is left to its writer
 DELETE_PAUSE_S = 0.2
 BLOCKED_NS = 200_000_000
+DUE_SLACK_NS = int(BACK_OFF_S_MAX * 2 * 1e9)
 
 
 class Scheduler:
@@ -54,7 +55,9 @@ class Scheduler:
         claims: Claims,
         is_held: Callable[[Ino], bool],
         on_progress: Callable[[], None],
+        delay_ns: int,
     ):
+        """`delay_ns`: the longest that anything is made to wait after a change."""
         self._context = context
         self._index = context.index
         self._uploader = uploader
@@ -67,6 +70,7 @@ class Scheduler:
         self._claims = claims
         self._is_held_by_writer = is_held
         self._on_progress = on_progress
+        self._due_within_ns = delay_ns + DUE_SLACK_NS
         self._setbacks = Setbacks()
         self._wake = threading.Event()
         self._sleeps_until_s = 0.0
@@ -133,7 +137,15 @@ class Scheduler:
         due = [due_ns for due_ns in times if due_ns is not None]
         if not due:
             return IDLE_S_MAX
-        pause_s = (min(due) - self._context.clock.now_ns()) / 1e9
+        now_ns = self._context.clock.now_ns()
+        if min(due) > now_ns + self._due_within_ns:
+            log.warning("the clock of this computer was set back: what is owed is due now")
+            self.forget_back_off(None)
+            with self._index.transaction():
+                self._index.inodes.expedite(now_ns, with_parked=False)
+                self._index.tombstones.expedite(now_ns)
+            return 0.0
+        pause_s = (min(due) - now_ns) / 1e9
         return min(IDLE_S_MAX, max(pause_s, 0.0 if started else BUSY_POLL_S))
 
     def _start(self, inode: Inode, now_ns: int) -> bool:

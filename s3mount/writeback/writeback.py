@@ -86,6 +86,7 @@ class WriteBack:
             claims=self._claims,
             is_held=lambda ino: is_open_for_write(ino) and not self._is_hurried(),
             on_progress=self._signal_progress,
+            delay_ns=self._configured_delay_ns,
         )
         self._unfinished = recovery.Unfinished()
         self._recovery = threading.Thread(target=self._recover, name="recovery", daemon=True)

@@ -38,6 +38,7 @@ class Task:
 class World:
     def __init__(self, dice: random.Random, now_s: float) -> None:
         self.now_s = now_s
+        self.set_back_s = 0.0  # how far the clock on the wall is behind
         self.dice = dice
         self.is_over = False
         self.turns = 0

@@ -209,3 +209,36 @@ def test_an_hour_without_s3(quick_folder: Path) -> None:
         world.spawn("user", story)
         world.run(lambda: bool(took_s) and bench.drive._is_closed)
     assert took_s[0] < 60
+
+
+def test_the_clock_is_set_back_by_a_day(quick_folder: Path) -> None:
+    """What is owed does not wait until the clock is there again, nor does what failed before or is to be deleted."""
+    folder = quick_folder / "state"
+    folder.mkdir()
+    with simulated(random.Random(2), 1_000_000.0) as world:
+        failing = ["/b"]
+
+        def watch(operation: str, key: str, moment: Moment) -> None:
+            world.sleep(0.01)
+            if f"/{key}" in failing and moment is Moment.BEFORE:
+                raise Unreachable("no network")
+
+        bench = SimBench(folder, new_memory(Bucket({}, {}), world), watch)
+        is_done = [False]
+
+        def story() -> None:
+            bench.write("/c", b"c")
+            bench.drain(DRAIN_S)
+            bench.write("/b", b"b")
+            world.sleep(100)
+            bench.write("/a", b"a")
+            bench.fs.unlink("/c")
+            world.set_back_s = 86_400.0
+            failing.clear()
+            world.sleep(60)
+            assert bench.bucket() == {"a": b"a", "b": b"b"}
+            bench.drive.close()
+            is_done[0] = True
+
+        world.spawn("user", story)
+        world.run(lambda: is_done[0])

@@ -25,7 +25,7 @@ class SimClock:
         self._world = world
 
     def now_ns(self) -> int:
-        return int(self._world.now_s * 1e9)
+        return int((self._world.now_s - self._world.set_back_s) * 1e9)
 
     def monotonic_s(self) -> float:
         return self._world.now_s
