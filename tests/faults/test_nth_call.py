@@ -72,7 +72,7 @@ def test_the_nth_call_of_the_store(make_bench: Callable[..., Bench], moment: Mom
         if rule.times:
             break
         nth += 1
-    assert nth > 5
+    assert nth >= 3  # how many requests it takes depends on how much of it is over before an upload begins
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC], ids=errno.errorcode.get)
