@@ -282,25 +282,30 @@ class FileCache:
     # -- life ----------------------------------------------------------------------------------------------------
 
     def sweep(self, known: Callable[[Ino], bool]) -> int:
-        """At start-up, before the first read or write: remove the files of inodes that the index does not know, and
-        files that no row speaks of. Returns how many were removed. Raises IOFailure."""
+        """At start-up: remove the files of inodes that the index does not know, and files that no row speaks of, once
+        that survives power loss: what brings back the row must find the bytes. Returns how many were removed. Raises
+        NoSpace, IOFailure."""
         removed = 0
         try:
             inos = self._disk.list()
             while batch := list(islice(inos, 1024)):
-                for ino in batch:
+                strays = [ino for ino in batch if self._is_stray(ino, known)]
+                if strays:
+                    self._ground.entries.commit_durably()
+                for ino in strays:
                     if ino in self._files:
                         continue
-                    if not known(ino):
-                        self._files.discard(ino)
-                    elif self._ground.entries.load(ino) is None:
+                    if known(ino):
                         self._disk.unlink(ino)
                     else:
-                        continue
+                        self._files.discard(ino)
                     removed += 1
         except OSError as error:
             raise IOFailure(f"cannot sweep the cache directory: {error.strerror or error}") from error
         return removed
+
+    def _is_stray(self, ino: Ino, known: Callable[[Ino], bool]) -> bool:
+        return ino not in self._files and (not known(ino) or self._ground.entries.load(ino) is None)
 
     def close(self, deadline_s: float = CLOSE_DEADLINE_S) -> bool:
         """Stop fetching and save every row. Nothing may be called after; the index is closed after this. A failure

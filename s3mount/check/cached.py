@@ -53,7 +53,9 @@ def _check_row(context: CheckContext, ino: Ino) -> list[Finding]:
 
 
 def _discard_unowed(context: CheckContext, ino: Ino) -> bool:
-    """Writers commit that content is owed before its first byte, under the same lock."""
+    """Writers commit that content is owed before its first byte, under the same lock. What a power cut could bring back
+    keeps its bytes until it cannot."""
+    context.index.commit_durably()
     with context.locks.of(ino):
         inode = context.index.inodes.find(ino)
         if inode is not None and inode.content_owed:

@@ -200,6 +200,16 @@ def test_sweep_removes_what_the_index_does_not_know(bench: Bench) -> None:
     assert cache.read(Ino(0x302), None, start=0, end=3) == b"abc"
 
 
+def test_sweep_removes_nothing_that_a_power_cut_could_bring_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.write(INO, 0, b"abc")
+    bench.cache.save(INO)
+    cache = bench.restart()
+    there: list[list[Ino]] = []
+    monkeypatch.setattr(bench.entries, "commit_durably", lambda: there.append(list(bench.disk.list())))
+    assert cache.sweep(lambda ino: False) == 1
+    assert there == [[INO]]
+
+
 def test_unusable_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError, match="file"):
