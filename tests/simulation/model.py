@@ -95,15 +95,23 @@ class Model:
 
     def see(self, tree: dict[str, bytes]) -> None:
         """This is how it is now, after something that failed; what was promised before stays."""
-        names: Names = {}
+        found: Names = {}
         for path, body in tree.items():
-            file = self.now.get(path) or File([])
+            file = self._file_at(path, tree)
             if file not in self.files:
                 self.files.append(file)
-            if not file.versions or file.now != body:
+            if file.now != body:
                 file.versions.append(body)
-            names[path] = file
-        self.names.append(names)
+            found[path] = file
+        self.names.append(found)
+
+    def _file_at(self, path: str, tree: dict[str, bytes]) -> File:
+        """The file that was last known there, unless it is known, and seen, under another name by now."""
+        elsewhere = [file for name, file in self.now.items() if name in tree and name != path]
+        for names in reversed(self.names):
+            if path in names and names[path] not in elsewhere:
+                return names[path]
+        return File()
 
     def survived(self) -> None:
         """All that is now survives the next kill -9; a power cut may still bring back what was before."""
