@@ -1,12 +1,13 @@
 """The secret key, the session token and what is signed with them are told to S3 and nobody else.
 
 After work and failures everything that s3mount left or said is searched, byte by byte: its whole state folder (index,
-log, registry), what it printed, and every command line of the machine.
+log, registry), what it printed, and the command lines of its processes; for the secrets, which are made up here, every
+command line of the machine.
 """
 
+import contextlib
 import os
-import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,22 @@ def files_below(folder: Path, mountpoint: Path) -> Iterator[Path]:
         yield from (path for name in names if (path := Path(place, name)).is_file())
 
 
+def command_lines(pids: Iterable[int]) -> dict[str, bytes]:
+    """What `ps` shows of these processes, but for this one, by path."""
+    found: dict[str, bytes] = {}
+    for path in (Path(f"/proc/{pid}/cmdline") for pid in pids if pid != os.getpid()):
+        with contextlib.suppress(OSError):
+            found[str(path)] = path.read_bytes()
+    return found
+
+
+def forbid(secrets: Iterable[bytes], found: Mapping[str, bytes]) -> None:
+    wanted = [secret.lower() for secret in secrets]
+    for place, text in found.items():
+        lowered = text.lower()
+        assert not [secret for secret in wanted if secret in lowered], place
+
+
 class Listener:
     """Keeps what the commands of a drive print."""
 
@@ -47,24 +64,18 @@ class Listener:
         return outcome
 
     def search(self, folder: Path, *secrets: str) -> int:
-        """Look for the secrets in all that is below `folder` but the mount itself, in what was printed and in `ps`;
-        returns how many bytes were searched."""
+        """Look for the secrets in all that is below `folder` but the mount itself, in what was printed and in what `ps`
+        shows; returns how many bytes were searched."""
         found = {str(path): path.read_bytes() for path in files_below(folder, self.drive.mountpoint)}
         found["printed"] = self.said.encode()
-        found["ps"] = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, check=True).stdout
-        for process in Path("/proc").glob("[0-9]*"):
-            if process.name != str(os.getpid()):
-                try:
-                    found[f"{process}/cmdline"] = (process / "cmdline").read_bytes()
-                except OSError:
-                    continue
-        wanted = [secret.lower() for secret in (*(secret.encode() for secret in secrets), *SIGNED)]
-        for place, text in found.items():
-            lowered = text.lower()
-            assert not [secret for secret in wanted if secret in lowered], place
+        found |= command_lines(self.drive.pids())
+        looked_for = [secret.encode() for secret in secrets]
+        forbid([*looked_for, *SIGNED], found)
+        # Signed requests of other programs are not ours to judge.
+        forbid(looked_for, command_lines(int(process.name) for process in Path("/proc").glob("[0-9]*")))
         if is_mounted(self.drive.mountpoint):
-            line = f"/proc/{self.drive.pid}/cmdline"
-            assert b"--foreground" in found[line], "the process of the mount was not looked at"
+            line = found[f"/proc/{self.drive.pid}/cmdline"]
+            assert b"--foreground" in line, "the process of the mount was not looked at"
         return sum(map(len, found.values()))
 
 

@@ -133,7 +133,7 @@ class CliMount:
     def wait_for_end(self, deadline_s: float = END_DEADLINE_S) -> None:
         """Wait until no process of this drive runs any more. Raises MountFailed."""
         deadline = time.monotonic() + deadline_s
-        while pids := self._pids():
+        while pids := self.pids():
             if time.monotonic() > deadline:
                 raise MountFailed(f"processes {pids} do not end:\n{self.log()}")
             time.sleep(0.05)
@@ -153,7 +153,7 @@ class CliMount:
     def clear(self) -> None:
         """End every process of this drive at once and take the mount away, whatever state they are in."""
         deadline = time.monotonic() + END_DEADLINE_S
-        while (pids := self._pids()) and time.monotonic() < deadline:
+        while (pids := self.pids()) and time.monotonic() < deadline:
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -162,7 +162,7 @@ class CliMount:
             command = ["fusermount3", "-u", "-z", "--", str(self.mountpoint)]
             subprocess.run(command, check=False, capture_output=True, timeout=END_DEADLINE_S)
 
-    def _pids(self) -> list[int]:
+    def pids(self) -> list[int]:
         """Living processes started with this drive's state folder."""
         mark = f"\0XDG_STATE_HOME={self.environment['XDG_STATE_HOME']}\0".encode()
         found: list[int] = []
