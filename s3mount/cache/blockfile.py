@@ -23,6 +23,8 @@ What a later run sees if the process dies inside a window (the row is what `entr
 | mark_clean | index clean, row dirty | the index owes no content: load counts the row's dirty bytes as clean |
 Power loss: trust.py for clean bytes; dirty ones are in the file before the row that names them is durable (fsync is
 sync, then save, then the index's commit), clean ones are synced before a row calls them dirty, and the evictor makes rows durable before it punches what was once dirty.
+A write into missing bytes can be lost while its row survives: what a former run or an earlier upload left there is
+punched and synced before the first such write (_settle_locked), so it reads as what was there since then, or zeros.
 A dirty byte that is lost all the same (never fsynced, or discarded just before) lies past the file's length: reading
 it is Damaged, never zeros.
 """  # noqa: E501
@@ -122,6 +124,7 @@ class BlockFile:
         """Raises NoSpace or IOFailure: the content is then as before, but for a part of `data` where bytes were
         present already, and that counts as dirty."""
         end = offset + len(data)
+        self._settle_locked(offset, end)
         self.seals.cut(offset, end, self._read_or_nothing)
         self._declare_locked(offset, end)
         self._unseal_locked(offset, end)
@@ -136,6 +139,19 @@ class BlockFile:
         self.dirty.add(offset, end)
         self._ground.budget.grew(self.present.add(offset, end))
         self.is_saved = False
+
+    def _settle_locked(self, start: int, end: int) -> None:
+        """Before missing bytes of [start, end) become dirty: what the file had there in a former run, or before its
+        last upload, can come back no more. Once a run and upload, and only where it can. Raises NoSpace, IOFailure."""
+        if start >= end:
+            return
+        file = self._file
+        try:
+            file.opened(create=True)
+            if not file.is_settled and self.present.missing(start, min(end, file.reach)):
+                file.settle(self.present.missing(0, self.present.end), self.present.end)
+        except OSError as error:
+            raise disk_failure("write", self.ino, error) from error
 
     def _unseal_locked(self, start: int, end: int) -> None:
         """Before the bytes of [start, end) change: no seal speaks of them, nor does one that a later run would load."""
@@ -177,6 +193,7 @@ class BlockFile:
     def resize_locked(self, old_size: int, new_size: int) -> None:
         """Raises NoSpace or IOFailure; nothing has changed then, or the tail past the smaller size is not present."""
         kept = min(old_size, new_size)
+        self._settle_locked(old_size, new_size)
         self._unseal_locked(kept, OFFSET_MAX)
         if new_size < old_size:
             self._forget_tail_locked(new_size)
@@ -224,6 +241,7 @@ class BlockFile:
 
     def mark_clean_locked(self) -> None:
         self.supersede_locked()
+        self._file.is_settled = False
         if self.dirty.clear() or self._declared:
             # Saved at once: a row that calls them dirty must not be there when the index owes the next change.
             self.is_saved = False
@@ -263,6 +281,7 @@ class BlockFile:
         """The clean bytes of [start, end) are not what was fetched: present no more."""
         self.seals.cut(start, end, self._read_or_nothing)
         self._ground.budget.freed(self.present.remove(start, end))
+        self._file.is_settled = False
         self.is_saved = False
         self.save_locked()
         if not self.present and not self.dirty:
@@ -345,6 +364,7 @@ class BlockFile:
             taken.append((start, end))
             wanted -= end - start
         if taken:
+            self._file.is_settled = False
             self.is_saved = False
             self.save_locked()
         return taken
