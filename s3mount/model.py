@@ -116,6 +116,10 @@ class Inode:
     is_listed: bool = False
     due_ns: int = 0
     owed_since_ns: int = 0
+    rdev: int = 0
+    xattrs: str | None = None
+    link_of: Ino | None = None
+    link_group: str | None = None
 
     @property
     def is_dir(self) -> bool:

@@ -27,7 +27,27 @@ _UPDATE = f"UPDATE inode SET {', '.join(f'{name} = ?' for name in COLUMNS[1:])} 
 assert COLUMNS[0] == "ino"
 
 
-_values: Callable[[Inode], tuple[Any, ...]] = attrgetter(*COLUMNS)
+_attributes: Callable[[Inode], tuple[Any, ...]] = attrgetter(*COLUMNS)
+_TIMES = tuple(COLUMNS.index(name) for name in ("mtime_ns", "ctime_ns", "atime_ns"))
+_SQLITE_INTEGERS = range(-(1 << 63), 1 << 63)
+
+
+def _values(inode: Inode) -> tuple[Any, ...]:
+    """The row as SQLite keeps it."""
+    values = _attributes(inode)
+    if all(values[at] is None or values[at] in _SQLITE_INTEGERS for at in _TIMES):
+        return values
+    return tuple(
+        str(value).encode() if at in _TIMES and value is not None and value not in _SQLITE_INTEGERS else value
+        for at, value in enumerate(values)
+    )
+
+
+def _inode(row: tuple[Any, ...]) -> Inode:
+    """The way back from `_values`."""
+    if bytes in map(type, row):
+        row = tuple(int(value) if isinstance(value, bytes) else value for value in row)
+    return Inode(*row)
 
 
 class Inodes:
@@ -62,7 +82,7 @@ class Inodes:
                 row = self._database.row(f"{_SELECT} WHERE ino = ?", ino)
                 if row is None:
                     return None
-                inode = self._cache[ino] = Inode(*row)
+                inode = self._cache[ino] = _inode(row)
             return inode
 
     def get(self, ino: Ino) -> Inode:
