@@ -8,7 +8,7 @@ in "/", the root's is "".
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NewType
+from typing import NamedTuple, NewType
 
 Ino = NewType("Ino", int)
 Fh = NewType("Fh", int)
@@ -84,6 +84,16 @@ class RemoteObject:
     key: ObjectKey
     etag: ETag
     size: int
+
+
+class CacheRow(NamedTuple):
+    """Which bytes of a file the cache holds, as kept in the index; each column is explained in index/schema.py."""
+
+    present: bytes
+    dirty: bytes
+    present_size: int
+    used_ns: int
+    holes: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,18 @@ def _add_links_xattrs_devices(connection: sqlite3.Connection) -> None:
             )
 
 
+def _add_holes(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE cache_entry ADD COLUMN holes BLOB NOT NULL DEFAULT x''")
+    connection.execute("CREATE INDEX cache_entry_holes ON cache_entry (ino) WHERE length(holes) > 0")
+
+
+def _from_1_to_2(connection: sqlite3.Connection) -> None:
+    _add_links_xattrs_devices(connection)
+    _add_holes(connection)
+
+
 # STEPS[n] brings an index of version n to version n + 1 inside one transaction.
-STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _add_links_xattrs_devices}
+STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1_to_2}
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 from s3mount.cache.disk import LocalDisk
 from s3mount.cache.extents import Extents
 from s3mount.errors import IOFailure, NoSpace
-from s3mount.model import Ino
+from s3mount.model import CacheRow, Ino
 from tests.unit.cache.support import KIB, MIB, Bench, content
 
 INO = Ino(0x1A7)
@@ -78,7 +78,8 @@ def test_what_a_former_run_left_is_gone_for_good_before_it_is_written_over(bench
     bench.cache.save(INO)
     bench.cache.resize(INO, 9000, 6000)
     bench.cache.save(INO)
-    bench.entries.rows[INO] = (bench.cache._ground.tag + Extents([(0, 1000), (5000, 6000)]).packed(), b"", 2000, 1)
+    present = Extents([(0, 1000), (5000, 6000)])
+    bench.entries.rows[INO] = CacheRow(bench.cache._ground.tag + present.packed(), b"", 2000, 1)
     bench.entries.seals.clear()
     bench.restart()
     lines(bench)
