@@ -7,7 +7,7 @@ in "/", the root's is "".
 
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, NewType
 
 Ino = NewType("Ino", int)
@@ -39,6 +39,8 @@ class Attr:
     atime_ns: int
     mtime_ns: int
     ctime_ns: int
+    # Of 512 bytes; of what is stored, so no part of what the file is.
+    blocks: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +160,11 @@ class Inode:
             return None
         return RemoteObject(self.remote_key, self.remote_etag, self.remote_size)
 
-    def attr(self) -> Attr:
+    def attr(self, hole_bytes: int = 0) -> Attr:
+        """`hole_bytes`: how much of the size takes no room."""
+        blocks = -(-(self.size - hole_bytes) // 512)
         atime_ns = self.mtime_ns if self.atime_ns is None else self.atime_ns
         return Attr(
-            self.ino, self.mode, self.nlink, self.uid, self.gid, self.size, atime_ns, self.mtime_ns, self.ctime_ns
-        )
+            self.ino, self.mode, self.nlink, self.uid, self.gid, self.size, atime_ns, self.mtime_ns, self.ctime_ns,
+            blocks,
+        )  # fmt: skip

@@ -66,7 +66,7 @@ def fill_stat(buffer: Any, attr: Attr) -> None:
         attr.gid,
         attr.size,
         PREFERRED_IO_BYTES,
-        (attr.size + 511) >> 9,
+        attr.blocks,
         atime_s,
         atime_ns,
         mtime_s,

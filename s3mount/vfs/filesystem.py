@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from s3mount import keys
+from s3mount.cache.holes import Seek
 from s3mount.errors import BadHandle, IsADirectory
 from s3mount.metadata import TIME_NS_MAX
 from s3mount.model import Attr, Caller, DirEntry, Fh, Inode, VolumeInfo
@@ -16,9 +17,9 @@ from s3mount.vfs.context import VfsContext
 from s3mount.vfs.failures import fs_errors_only
 from s3mount.vfs.fileio import FileIO
 from s3mount.vfs.namespace import Namespace
+from s3mount.vfs.space import Space
 
 BLOCK_SIZE = 4096
-VOLUME_BYTES = 1 << 50  # a bucket has no size; 1 PiB is what tools that check for room are content with
 FILES_MAX = 1 << 40
 
 
@@ -31,6 +32,7 @@ class FileSystem:
         self._context = context
         self._namespace = Namespace(context)
         self._io = FileIO(context)
+        self._space = Space(context, self._io)
         self.offline_timeout_s = context.options.offline_timeout_s
 
     def _inode(self, path: str | None, fh: Fh | None) -> Inode:
@@ -45,7 +47,7 @@ class FileSystem:
 
     @fs_errors_only
     def getattr(self, path: str | None, fh: Fh | None = None) -> Attr:
-        return self._inode(path, fh).attr()
+        return self._context.attr(self._inode(path, fh))
 
     @fs_errors_only
     def chmod(self, path: str | None, mode: int, fh: Fh | None = None) -> None:
@@ -86,7 +88,7 @@ class FileSystem:
     @fs_errors_only
     def statfs(self) -> VolumeInfo:
         files, size = self._context.index.inodes.totals()
-        blocks = VOLUME_BYTES // BLOCK_SIZE
+        blocks = self._context.options.capacity_bytes // BLOCK_SIZE
         used = min(blocks, -(-size // BLOCK_SIZE))
         return VolumeInfo(BLOCK_SIZE, blocks, blocks - used, FILES_MAX, FILES_MAX - files, keys.NAME_BYTES_MAX)
 
@@ -160,6 +162,21 @@ class FileSystem:
         if inode.is_dir:
             raise IsADirectory(path or "")
         self._io.truncate(inode.ino, size)
+
+    @fs_errors_only
+    def allocate(self, fh: Fh, mode: int, offset: int, length: int) -> None:
+        """fallocate(2), with the modes that shift no bytes."""
+        self._space.allocate(fh, mode, offset, length)
+
+    @fs_errors_only
+    def seek(self, fh: Fh, offset: int, wanted: Seek) -> int:
+        """lseek(2) for data or a hole. Holes are what was made here and is cached; the bucket knows none."""
+        return self._space.seek(fh, offset, wanted)
+
+    @fs_errors_only
+    def copy_range(self, fh_in: Fh, offset_in: int, fh_out: Fh, offset_out: int, size: int) -> int:
+        """copy_file_range(2): perhaps fewer bytes than asked; 0 at the end of the source."""
+        return self._space.copy(fh_in, offset_in, fh_out, offset_out, size)
 
     @fs_errors_only
     def flush(self, fh: Fh) -> None:

@@ -42,7 +42,7 @@ class Namespace:
             for name, ino in self._index.dentries.children(directory.ino):
                 inode = self._index.inodes.get(ino)
                 if inode.metadata_known:
-                    entries.append(DirEntry(name, inode.attr()))
+                    entries.append(DirEntry(name, context.attr(inode)))
                 else:
                     unknown.append(ino)
                     entries.append(DirEntry(name, _listed_attr(inode), is_complete=False))
