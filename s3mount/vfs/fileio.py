@@ -5,6 +5,7 @@ cache, then size, times and generation are staged; flush commits them. Under the
 sees half a write. Room in the cache is reserved before, under no lock.
 """
 
+import contextlib
 import logging
 import os
 from dataclasses import replace
@@ -16,6 +17,7 @@ from s3mount.errors import (
     IOFailure,
     IsADirectory,
     Missing,
+    NoSpace,
     NotFound,
     PreconditionFailed,
     Stale,
@@ -85,7 +87,8 @@ class FileIO:
         options, now_ns = self._context.options, self._context.clock.now_ns()
         if not options.is_relatime or options.read_only or not _is_access_news(inode, now_ns):
             return
-        with self._index.transaction():
+        # Reading goes on when the disk under the index is full.
+        with contextlib.suppress(NoSpace, IOFailure), self._index.transaction():
             now = self._index.inodes.find(inode.ino)
             if now is not None and _is_access_news(now, now_ns):
                 self._index.inodes.update(replace(now, atime_ns=now_ns))
