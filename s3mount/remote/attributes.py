@@ -128,6 +128,7 @@ def with_metadata(inode: Inode, info: ObjectInfo) -> Inode:
         atime_ns=attributes.atime_ns,
         ctime_ns=info.last_modified_ns,
         remote_etag=info.etag,
+        remote_size=info.size if inode.is_dir else inode.remote_size,
         foreign_metadata=foreign_metadata.pick(found),
         metadata_known=True,
     )  # fmt: skip
