@@ -8,6 +8,7 @@ in "/", the root's is "".
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import NamedTuple, NewType
 
 Ino = NewType("Ino", int)
@@ -41,6 +42,18 @@ class Attr:
     ctime_ns: int
     # Of 512 bytes; of what is stored, so no part of what the file is.
     blocks: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AttrChange:
+    """What setattr is to change; None leaves as it is. Of `mode` the permission bits count."""
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    size: int | None = None
+    atime_ns: int | None = None
+    mtime_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +99,13 @@ class RemoteObject:
     key: ObjectKey
     etag: ETag
     size: int
+
+
+class Seek(Enum):
+    """What lseek(2) looks for."""
+
+    DATA = "data"
+    HOLE = "hole"
 
 
 class CacheRow(NamedTuple):

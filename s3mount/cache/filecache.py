@@ -23,12 +23,12 @@ from s3mount.cache.evictor import Evictor
 from s3mount.cache.extents import Extents
 from s3mount.cache.fetcher import CLOSE_DEADLINE_S, Fetcher, Piece
 from s3mount.cache.ground import Ground
-from s3mount.cache.holes import HOLE_BLOCK_BYTES, Holes, Seek, SparseFiles
+from s3mount.cache.holes import HOLE_BLOCK_BYTES, Holes, SparseFiles
 from s3mount.cache.open_files import OpenFiles
 from s3mount.cache.table import BlockFiles
 from s3mount.clock import Clock
 from s3mount.errors import IOFailure, NoSpace
-from s3mount.model import Ino, RemoteObject
+from s3mount.model import Ino, RemoteObject, Seek
 from s3mount.store.base import ObjectStore
 
 log = logging.getLogger(__name__)

@@ -6,19 +6,11 @@ stays below a file's size in blocks whatever is written between them.
 """
 
 from collections.abc import Iterable
-from enum import Enum
 
 from s3mount.cache.extents import Extents
-from s3mount.model import Ino
+from s3mount.model import Ino, Seek
 
 HOLE_BLOCK_BYTES = 4096
-
-
-class Seek(Enum):
-    """What lseek(2) looks for."""
-
-    DATA = "data"
-    HOLE = "hole"
 
 
 class Holes(Extents):

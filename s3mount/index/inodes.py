@@ -12,6 +12,7 @@ from typing import Any
 
 from cachetools import LRUCache
 
+from s3mount import names
 from s3mount.clock import Clock
 from s3mount.index.database import Database
 from s3mount.index.schema import DUE_NEVER
@@ -27,14 +28,17 @@ _UPDATE = f"UPDATE inode SET {', '.join(f'{name} = ?' for name in COLUMNS[1:])} 
 assert COLUMNS[0] == "ino"
 
 
-_attributes: Callable[[Inode], tuple[Any, ...]] = attrgetter(*COLUMNS)
+_fields: Callable[[Inode], tuple[Any, ...]] = attrgetter(*COLUMNS)
+_TARGET = COLUMNS.index("target")
 _TIMES = tuple(COLUMNS.index(name) for name in ("mtime_ns", "ctime_ns", "atime_ns"))
 _SQLITE_INTEGERS = range(-(1 << 63), 1 << 63)
 
 
 def _values(inode: Inode) -> tuple[Any, ...]:
-    """The row as SQLite keeps it."""
-    values = _attributes(inode)
+    """The row as SQLite keeps it: its text is UTF-8 and its integers are of 64 bits, so what is not is a blob."""
+    values = _fields(inode)
+    if inode.target is not None and not names.is_utf8(inode.target):
+        values = (*values[:_TARGET], names.to_bytes(inode.target), *values[_TARGET + 1 :])
     if all(values[at] is None or values[at] in _SQLITE_INTEGERS for at in _TIMES):
         return values
     return tuple(
@@ -43,11 +47,15 @@ def _values(inode: Inode) -> tuple[Any, ...]:
     )
 
 
-def _inode(row: tuple[Any, ...]) -> Inode:
+def _inode(row: Sequence[Any]) -> Inode:
     """The way back from `_values`."""
     if bytes in map(type, row):
-        row = tuple(int(value) if isinstance(value, bytes) else value for value in row)
+        row = [_from_blob(at, value) if isinstance(value, bytes) else value for at, value in enumerate(row)]
     return Inode(*row)
+
+
+def _from_blob(at: int, value: bytes) -> Any:
+    return names.from_bytes(value) if at == _TARGET else int(value)
 
 
 class Inodes:

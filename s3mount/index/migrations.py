@@ -39,8 +39,17 @@ def _add_holes(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX cache_entry_holes ON cache_entry (ino) WHERE length(holes) > 0")
 
 
+def _add_components(connection: sqlite3.Connection) -> None:
+    """Every name was its own component then, those too that now look like encoded ones."""
+    connection.execute("ALTER TABLE dentry ADD COLUMN component TEXT")
+    connection.execute("CREATE INDEX dentry_component ON dentry (parent, component) WHERE component IS NOT NULL")
+    looks_encoded = "name LIKE '%!%key' ESCAPE '!' OR name LIKE '%!%name' ESCAPE '!'"
+    connection.execute(f"UPDATE dentry SET component = name WHERE {looks_encoded}")
+
+
 def _from_1_to_2(connection: sqlite3.Connection) -> None:
     _add_links_xattrs_devices(connection)
+    _add_components(connection)
     _add_holes(connection)
 
 

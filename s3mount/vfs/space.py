@@ -6,9 +6,9 @@ then size and generation.
 
 from enum import Enum
 
-from s3mount.cache.holes import HOLE_BLOCK_BYTES, Seek
+from s3mount.cache.holes import HOLE_BLOCK_BYTES
 from s3mount.errors import BadHandle, FileTooLarge, FsError, InvalidArgument, NoSuchOffset, NotSupported
-from s3mount.model import Fh
+from s3mount.model import Fh, Seek
 from s3mount.vfs.context import VfsContext
 from s3mount.vfs.fileio import FileIO
 from s3mount.vfs.handles import FileHandle

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from s3mount.cache.holes import HOLE_BLOCK_BYTES, Seek
+from s3mount.cache.holes import HOLE_BLOCK_BYTES
 from s3mount.errors import PreconditionFailed
-from s3mount.model import Ino, RemoteObject
+from s3mount.model import Ino, RemoteObject, Seek
 from tests.unit.cache.support import KIB, Bench, content
 
 SEED = int(os.environ.get("S3MOUNT_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)

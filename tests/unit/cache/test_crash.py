@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from s3mount.cache.holes import Seek
-from s3mount.model import ETag, Ino, ObjectKey, RemoteObject
+from s3mount.model import ETag, Ino, ObjectKey, RemoteObject, Seek
 from tests.unit.cache.support import Bench, Died, content
 
 INO = Ino(5)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.cache.holes import HOLE_BLOCK_BYTES, Holes, Seek
+from s3mount.cache.holes import HOLE_BLOCK_BYTES, Holes
 from s3mount.errors import NoSpace
-from s3mount.model import Ino
+from s3mount.model import Ino, Seek
 from tests.unit.cache.support import KIB, MIB, Bench, content
 
 INO = Ino(9)
