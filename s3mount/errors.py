@@ -106,6 +106,10 @@ class NotSupported(FsError):
     pass
 
 
+class NoSuchOffset(FsError):
+    """lseek found nothing of what it looks for there, or the offset is past the end: ENXIO."""
+
+
 class IOFailure(FsError):
     pass
 

@@ -10,13 +10,13 @@ Not in the table on purpose, so that the kernel or libfuse answers without an up
 - xattr calls: libfuse's ENOSYS makes the kernel answer ENOTSUP by itself from then on, which `cp -a`, `rsync -A` and
   `ls` all take as "no such thing here". Answering ENOTSUP ourselves would cost an upcall for security.capability on
   every write.
-- getlk, setlk, flock: the kernel keeps them locally. access: `default_permissions`. fallocate, lseek,
-  copy_file_range: the kernel or the C library falls back to plain writes and reads.
+- getlk, setlk, flock: the kernel keeps them locally. access: `default_permissions`.
 """
 
 import ctypes
 import errno
 import logging
+import os
 import stat
 import threading
 import time
@@ -28,7 +28,7 @@ from s3mount.bindings.error_codes import errno_of
 from s3mount.bindings.served import ServedFileSystem
 from s3mount.bindings.stat_buffer import ATTR_TIMEOUT_S, attr_change, entry_bytes, stat_bytes, statvfs_of
 from s3mount.errors import FsError
-from s3mount.model import Attr, Caller, DirEntry, Fh, Ino, VolumeInfo
+from s3mount.model import Attr, Caller, DirEntry, Fh, Ino, Seek, VolumeInfo
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +103,10 @@ def _packed(request: int, arguments: tuple[Any, ...], packed: Packed) -> int:
 
 def _written(request: int, arguments: tuple[Any, ...], size: int) -> int:
     return int(abi.reply_write(request, size))
+
+
+def _found(request: int, arguments: tuple[Any, ...], offset: int) -> int:
+    return int(abi.reply_lseek(request, offset))
 
 
 def _volume(request: int, arguments: tuple[Any, ...], volume: VolumeInfo) -> int:
@@ -185,6 +189,18 @@ class FuseCallbacks:
         handle = _file_info(info)
         data = _borrow(buffer, size, PyBUF_READ)
         return self._filesystem.write(handle.fh, offset, data, is_page=bool(handle.writepage))
+
+    def fallocate(self, request: int, ino: Ino, mode: int, offset: int, length: int, info: int) -> None:
+        self._filesystem.allocate(_fh(info), mode, offset, length)
+
+    def lseek(self, request: int, ino: Ino, offset: int, whence: int, info: int) -> int:
+        return self._filesystem.seek(_fh(info), offset, Seek.DATA if whence == os.SEEK_DATA else Seek.HOLE)
+
+    def copy_file_range(
+        self, request: int, ino_in: Ino, offset_in: int, info_in: int, ino_out: Ino, offset_out: int, info_out: int,
+        size: int, flags: int,
+    ) -> int:  # fmt: skip
+        return self._filesystem.copy_range(_fh(info_in), offset_in, _fh(info_out), offset_out, size)
 
     def flush(self, request: int, ino: Ino, info: int) -> None:
         self._filesystem.flush(_fh(info))
@@ -293,6 +309,9 @@ TABLE = {
     "open": Row(FuseCallbacks.open, _opened, FuseCallbacks.undo_open),
     "read": Row(FuseCallbacks.read, _data),
     "write": Row(FuseCallbacks.write, _written),
+    "fallocate": Row(FuseCallbacks.fallocate, _done),
+    "lseek": Row(FuseCallbacks.lseek, _found),
+    "copy_file_range": Row(FuseCallbacks.copy_file_range, _written),
     "flush": Row(FuseCallbacks.flush, _done),
     "release": Row(FuseCallbacks.release, _done),
     "fsync": Row(FuseCallbacks.fsync, _done),

@@ -126,6 +126,7 @@ reply_attr = _function(quick, "fuse_reply_attr", c_int, address, c_char_p, c_dou
 reply_readlink = _function(quick, "fuse_reply_readlink", c_int, address, c_char_p)
 reply_open = _function(quick, "fuse_reply_open", c_int, address, address)
 reply_write = _function(quick, "fuse_reply_write", c_int, address, c_size_t)
+reply_lseek = _function(quick, "fuse_reply_lseek", c_int, address, off_t)
 reply_buf = _function(quick, "fuse_reply_buf", c_int, address, c_char_p, c_size_t)
 reply_large_buf = _function(blocking, "fuse_reply_buf", c_int, address, c_char_p, c_size_t)
 reply_statfs = _function(quick, "fuse_reply_statfs", c_int, address, POINTER(mfusepy.c_statvfs))

@@ -30,20 +30,32 @@ assert COLUMNS[0] == "ino"
 
 _fields: Callable[[Inode], tuple[Any, ...]] = attrgetter(*COLUMNS)
 _TARGET = COLUMNS.index("target")
+_TIMES = tuple(COLUMNS.index(name) for name in ("mtime_ns", "ctime_ns", "atime_ns"))
+_SQLITE_INTEGERS = range(-(1 << 63), 1 << 63)
 
 
 def _values(inode: Inode) -> tuple[Any, ...]:
-    """The row's. SQLite's text is UTF-8: a target of other bytes is a blob."""
+    """The row as SQLite keeps it: its text is UTF-8 and its integers are of 64 bits, so what is not is a blob."""
     values = _fields(inode)
-    if inode.target is None or names.is_utf8(inode.target):
+    if inode.target is not None and not names.is_utf8(inode.target):
+        values = (*values[:_TARGET], names.to_bytes(inode.target), *values[_TARGET + 1 :])
+    if all(values[at] is None or values[at] in _SQLITE_INTEGERS for at in _TIMES):
         return values
-    return (*values[:_TARGET], names.to_bytes(inode.target), *values[_TARGET + 1 :])
+    return tuple(
+        str(value).encode() if at in _TIMES and value is not None and value not in _SQLITE_INTEGERS else value
+        for at, value in enumerate(values)
+    )
 
 
 def _inode(row: Sequence[Any]) -> Inode:
-    inode = Inode(*row)
-    target = row[_TARGET]
-    return replace(inode, target=names.from_bytes(target)) if isinstance(target, bytes) else inode
+    """The way back from `_values`."""
+    if bytes in map(type, row):
+        row = [_from_blob(at, value) if isinstance(value, bytes) else value for at, value in enumerate(row)]
+    return Inode(*row)
+
+
+def _from_blob(at: int, value: bytes) -> Any:
+    return names.from_bytes(value) if at == _TARGET else int(value)
 
 
 class Inodes:

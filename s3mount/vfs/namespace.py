@@ -45,7 +45,7 @@ class Namespace:
             for name, child in self._index.dentries.children(ino):
                 inode = self._index.inodes.get(child)
                 if inode.metadata_known:
-                    entries.append(DirEntry(name, inode.attr()))
+                    entries.append(DirEntry(name, context.attr(inode)))
                 else:
                     unknown.append(child)
                     entries.append(DirEntry(name, _listed_attr(inode), is_complete=False))

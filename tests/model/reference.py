@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from s3mount import errors
 from s3mount.clock import Clock, SystemClock
 from s3mount.keys import check_key, check_name
-from s3mount.model import ROOT_INO, Attr, AttrChange, Caller, DirEntry, Fh, Ino, ObjectKey, VolumeInfo
+from s3mount.model import ROOT_INO, Attr, AttrChange, Caller, DirEntry, Fh, Ino, ObjectKey, Seek, VolumeInfo
 
 RENAME_NOREPLACE = 1
 PERMISSION_BITS = 0o7777
@@ -300,6 +300,18 @@ class ReferenceTree:
         del inode.content[size:]
         inode.content.extend(bytes(size - len(inode.content)))
         self._touch_content(inode)
+
+    def allocate(self, fh: Fh, mode: int, offset: int, length: int) -> None:
+        raise errors.NotSupported("fallocate")
+
+    def seek(self, fh: Fh, offset: int, wanted: Seek) -> int:
+        size = len(self._handle(fh).inode.content)
+        if not 0 <= offset < size:
+            raise errors.NoSuchOffset(str(offset))
+        return offset if wanted is Seek.DATA else size
+
+    def copy_range(self, fh_in: Fh, offset_in: int, fh_out: Fh, offset_out: int, size: int) -> int:
+        raise errors.NotSupported("copy_file_range")
 
     def flush(self, fh: Fh) -> None:
         self._handle(fh)
