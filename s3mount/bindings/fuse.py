@@ -33,8 +33,6 @@ from s3mount.model import Attr, Caller, DirEntry, Fh, Ino, Seek, VolumeInfo
 log = logging.getLogger(__name__)
 
 PERMISSION_BITS = 0o7777
-# Replies from this size on are copied with the interpreter's lock released.
-LARGE_BYTES = 32 << 10
 # The inode number for an entry of which none is known; 0 would make the C library skip the entry.
 UNKNOWN_INO = Ino(0xFFFFFFFF)
 FH_OFFSET: int = abi.file_info.fh.offset
@@ -93,8 +91,7 @@ def _created(request: int, arguments: tuple[Any, ...], made: tuple[Attr, Fh]) ->
 
 
 def _data(request: int, arguments: tuple[Any, ...], data: bytes) -> int:
-    size = len(data)
-    return int((abi.reply_buf if size < LARGE_BYTES else abi.reply_large_buf)(request, data, size))
+    return int(abi.reply_buf(request, data, len(data)))
 
 
 def _packed(request: int, arguments: tuple[Any, ...], packed: Packed) -> int:

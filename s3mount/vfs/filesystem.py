@@ -138,7 +138,8 @@ class FileSystem:
 
     @fs_errors_only
     def rename(self, parent: Ino, name: str, new_parent: Ino, new_name: str, flags: int = 0) -> None:
-        """Atomic here; the objects follow. `flags`: 0 or RENAME_NOREPLACE, else InvalidArgument."""
+        """Atomic here; the objects follow. `flags`: 0, RENAME_NOREPLACE or RENAME_EXCHANGE, else
+        InvalidArgument."""
         self._namespace.rename(parent, name, new_parent, new_name, flags)
 
     @fs_errors_only

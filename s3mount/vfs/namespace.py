@@ -23,7 +23,9 @@ from s3mount.errors import (
 from s3mount.model import ROOT_INO, Attr, Caller, DirEntry, Fh, Ino, Inode
 from s3mount.vfs.context import VfsContext
 
-RENAME_NOREPLACE = 1  # linux/fs.h
+# linux/fs.h
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
 SYMLINK_BYTES_MAX = 4095  # PATH_MAX less the NUL, as Linux file systems have it
 
 
@@ -193,10 +195,13 @@ class Namespace:
     def rename(self, old_parent: Ino, old_name: str, new_parent: Ino, new_name: str, flags: int) -> None:
         context = self._context
         context.require_writable()
-        if flags & ~RENAME_NOREPLACE:
+        if flags not in (0, RENAME_NOREPLACE, RENAME_EXCHANGE):
             raise InvalidArgument("this kind of rename is not supported")
         context.place_in(old_parent, old_name)
         context.place_in(new_parent, new_name)
+        if flags == RENAME_EXCHANGE:
+            self._exchange(old_parent, old_name, new_parent, new_name)
+            return
         source = context.child(old_parent, old_name)
         if source is not None:
             # The bucket's copy gets its metadata written anew, so it must be known before it is owed.
@@ -225,6 +230,39 @@ class Namespace:
                 context.touch_directory(new_parent)
         if target is not None:
             self._after_removal(target.ino, dropped)
+        context.writeback.notify()
+
+    def _exchange(self, old_parent: Ino, old_name: str, new_parent: Ino, new_name: str) -> None:
+        """Two names, each with whatever it names, swap places. In the bucket they are a circle (writeback/moves.py)."""
+        context, index = self._context, self._index
+        places = ((old_parent, old_name), (new_parent, new_name))
+        for place in places:
+            inode = context.child(*place)
+            if inode is not None:
+                # As for a rename, for both.
+                context.known(inode)
+        with index.transaction():
+            one, other = context.child(*places[0]), context.child(*places[1])
+            if one is None or other is None:
+                raise NotFound(old_name if one is None else new_name)
+            if one.ino == other.ino:
+                return
+            moves = ((one, places[0], places[1]), (other, places[1], places[0]))
+            for inode, _, (parent, name) in moves:
+                if inode.ino == parent or inode.ino in index.dentries.ancestors(parent):
+                    raise InvalidArgument("a directory cannot become its own subdirectory")
+                self._check_key(context.live_directory(parent), name, is_dir=inode.is_dir)
+            for inode, _, _ in moves:
+                if inode.is_dir:
+                    index.keep_written_key(inode)
+            for inode, (parent, name), _ in moves:
+                index.dentries.remove(parent, name, inode)
+            for inode, _, (parent, name) in moves:
+                index.dentries.add(parent, name, inode)
+                moved = replace(index.inodes.get(inode.ino), ctime_ns=context.clock.now_ns())
+                index.inodes.update(context.with_meta_owed(moved))
+            for parent in {old_parent, new_parent}:
+                context.touch_directory(parent)
         context.writeback.notify()
 
     def _check_rename(self, source: Inode, target: Inode | None, new_parent: Ino) -> None:

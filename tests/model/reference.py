@@ -17,6 +17,7 @@ from s3mount.keys import check_key, check_name
 from s3mount.model import ROOT_INO, Attr, AttrChange, Caller, DirEntry, Fh, Ino, ObjectKey, Seek, VolumeInfo
 
 RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
 PERMISSION_BITS = 0o7777
 
 
@@ -224,8 +225,8 @@ class ReferenceTree:
         self._touch_content(parent)
 
     def rename(self, parent: Ino, name: str, new_parent: Ino, new_name: str, flags: int = 0) -> None:
-        if flags & ~RENAME_NOREPLACE:
-            raise errors.InvalidArgument("only RENAME_NOREPLACE is known")
+        if flags not in (0, RENAME_NOREPLACE, RENAME_EXCHANGE):
+            raise errors.InvalidArgument("no other kind of rename is known")
         # Both directories before both names: that is the order Linux reports in.
         above, new_above = self._directory(parent), self._directory(new_parent)
         source = self._child(above, name)
@@ -235,6 +236,9 @@ class ReferenceTree:
             raise errors.Exists(new_name)
         if self._is_within(new_above, source):
             raise errors.InvalidArgument(f"{new_name} is below {name}")
+        if flags == RENAME_EXCHANGE:
+            self._exchange(above, name, new_above, new_name)
+            return
         if target is source:
             return
         if target is not None:
@@ -250,6 +254,17 @@ class ReferenceTree:
         source.place = (new_above, new_name)
         self._touch_content(above, new_above)
         self._touch_change(source)
+
+    def _exchange(self, above: RefInode, name: str, new_above: RefInode, new_name: str) -> None:
+        source, target = self._child(above, name), self._child(new_above, new_name)
+        if target is source:
+            return
+        if self._is_within(above, target):
+            raise errors.InvalidArgument(f"{name} is below {new_name}")
+        above.children[name], source.place = target, (new_above, new_name)
+        new_above.children[new_name], target.place = source, (above, name)
+        self._touch_content(above, new_above)
+        self._touch_change(source, target)
 
     def _is_within(self, inode: RefInode, directory: RefInode) -> bool:
         while inode is not directory and inode.place is not None:
