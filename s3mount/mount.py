@@ -77,7 +77,7 @@ class MountHandlers:
             "conditional_writes": writeback.conditional_writes.value,
             "errors": [
                 {"path": left.path, "cause": left.cause, "since": (left.since_ns or 0) / 1e9}
-                for left in writeback.refused()
+                for left in [*writeback.refused(), *drive.archived()]
             ],
         }
 

@@ -17,6 +17,7 @@ from s3mount.model import ROOT_INO, Ino, Inode
 from s3mount.remote.attributes import AttributeReader
 from s3mount.remote.lister import Lister
 from s3mount.store.base import StoreProperties
+from s3mount.vfs.archived import ArchivedFiles
 from s3mount.vfs.discards import Discards
 from s3mount.vfs.handles import Handles
 from s3mount.writeback.writeback import WriteBack
@@ -49,6 +50,7 @@ class VfsContext:
     properties: StoreProperties
     options: VfsOptions
     discards: Discards
+    archived: ArchivedFiles
 
     # -- reading the tree (may ask S3) ---------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from s3mount import names
 from s3mount.errors import (
+    Archived,
     BadHandle,
     FileTooLarge,
     InvalidArgument,
@@ -65,6 +66,9 @@ class FileIO:
                 return b""
             try:
                 data = context.cache.read(inode.ino, inode.remote, start=offset, end=end)
+            except Archived as error:
+                context.archived.note(inode, offset, str(error), context.clock.now_ns())
+                raise
             except (PreconditionFailed, Missing) as error:
                 now = self._index.inodes.get(handle.ino)
                 if now.remote != inode.remote:
@@ -76,6 +80,7 @@ class FileIO:
                 self._object_replaced(inode)
                 raise Stale("the object was changed by someone else") from error
             self._check_fresh(handle)
+            context.archived.note_read(inode.ino, offset, end)
             return data
         raise IOFailure("the file kept changing while it was read")
 
