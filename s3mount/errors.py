@@ -28,6 +28,7 @@
     │   ├── Corrupt            bytes did not match their checksum or length: temporary
     │   ├── BucketMissing      the bucket itself does not exist
     │   └── Rejected           any other refusal: permanent
+    │       └── Archived       the object must be restored before it can be read or copied
     └── MountError             s3mount cannot start or do what a command asked; carries the exit code
         ├── UsageError             2
         ├── BucketUnavailable      3
@@ -153,6 +154,10 @@ class BucketMissing(StoreError):
 
 
 class Rejected(StoreError):
+    pass
+
+
+class Archived(Rejected):
     pass
 
 

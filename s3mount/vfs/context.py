@@ -18,6 +18,7 @@ from s3mount.model import ROOT_INO, Attr, Ino, Inode
 from s3mount.remote.attributes import AttributeReader
 from s3mount.remote.lister import Lister
 from s3mount.store.base import StoreProperties
+from s3mount.vfs.archived import ArchivedFiles
 from s3mount.vfs.departed import Departed
 from s3mount.vfs.discards import Discards
 from s3mount.vfs.handles import Handles
@@ -54,6 +55,7 @@ class VfsContext:
     properties: StoreProperties
     options: VfsOptions
     discards: Discards
+    archived: ArchivedFiles
     departed: Departed
 
     # -- reading the tree (may ask S3) ---------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from s3mount import names
 from s3mount.errors import (
+    Archived,
     BadHandle,
     FileTooLarge,
     InvalidArgument,
@@ -75,6 +76,9 @@ class FileIO:
                 return b""
             try:
                 data = context.cache.read(inode.ino, inode.remote, start=offset, end=end)
+            except Archived as error:
+                context.archived.note(inode, offset, str(error), context.clock.now_ns())
+                raise
             except (PreconditionFailed, Missing) as error:
                 now = self._index.inodes.get(handle.ino)
                 if now.remote != inode.remote:
@@ -86,6 +90,7 @@ class FileIO:
                 self._object_replaced(inode)
                 raise Stale("the object was changed by someone else") from error
             self.check_fresh(handle)
+            context.archived.note_read(inode.ino, offset, end)
             self._note_access(inode)
             return data
         raise IOFailure("the file kept changing while it was read")
