@@ -39,6 +39,7 @@ class Attr:
     atime_ns: int
     mtime_ns: int
     ctime_ns: int
+    rdev: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,11 @@ class Inode:
         return stat.S_ISLNK(self.mode)
 
     @property
+    def is_special(self) -> bool:
+        """A fifo, a socket or a device: all of it is metadata, its object is empty."""
+        return not (self.is_file or self.is_dir or self.is_symlink)
+
+    @property
     def content_owed(self) -> bool:
         return self.content_generation > self.content_uploaded
 
@@ -151,5 +157,6 @@ class Inode:
     def attr(self) -> Attr:
         atime_ns = self.mtime_ns if self.atime_ns is None else self.atime_ns
         return Attr(
-            self.ino, self.mode, self.nlink, self.uid, self.gid, self.size, atime_ns, self.mtime_ns, self.ctime_ns
-        )
+            self.ino, self.mode, self.nlink, self.uid, self.gid, self.size, atime_ns, self.mtime_ns, self.ctime_ns,
+            self.rdev,
+        )  # fmt: skip

@@ -117,8 +117,8 @@ def with_metadata(inode: Inode, info: ObjectInfo) -> Inode:
     attributes = metadata.decode(found, is_dir_key=inode.is_dir)
     mode = inode.mode
     if attributes.mode is not None:
-        is_link = not inode.is_dir and stat.S_ISLNK(attributes.mode)
-        mode = (stat.S_IFLNK if is_link else stat.S_IFMT(inode.mode)) | stat.S_IMODE(attributes.mode)
+        kind = stat.S_IFMT(inode.mode) if inode.is_dir else _kind(attributes.mode, info.size)
+        mode = kind | stat.S_IMODE(attributes.mode)
     mtime_ns = attributes.mtime_ns if attributes.mtime_ns is not None else info.last_modified_ns
     return replace(
         inode, mode=mode,
@@ -130,4 +130,13 @@ def with_metadata(inode: Inode, info: ObjectInfo) -> Inode:
         remote_etag=info.etag,
         foreign_metadata=foreign_metadata.pick(found),
         metadata_known=True,
+        rdev=attributes.rdev or 0 if stat.S_ISBLK(mode) or stat.S_ISCHR(mode) else 0,
+        xattrs=attributes.xattrs,
     )  # fmt: skip
+
+
+def _kind(mode: int, size: int) -> int:
+    """The type of a file whose object says `mode`: one without a type, or with bytes that a special file cannot have,
+    is a regular file."""
+    kind = stat.S_IFMT(mode)
+    return kind if kind == stat.S_IFLNK or (kind and not size) else stat.S_IFREG

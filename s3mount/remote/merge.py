@@ -241,5 +241,5 @@ def replaced_inode(inode: Inode, info: ObjectInfo, defaults: Defaults, now_ns: i
     return replace(
         inode, mode=defaults.file_mode, uid=defaults.uid, gid=defaults.gid, size=info.size,
         mtime_ns=info.last_modified_ns, ctime_ns=now_ns, atime_ns=None, target=None, remote_etag=info.etag,
-        remote_size=info.size, metadata_known=False, foreign_metadata=None,
+        remote_size=info.size, metadata_known=False, foreign_metadata=None, rdev=0, xattrs=None,
     )  # fmt: skip

@@ -178,7 +178,7 @@ class ConflictResolver:
         """Whether all of the content is here; then nothing of it is evicted any more. Under the inode lock."""
         now = self._index.inodes.find(ino)
         if now is None or not now.is_file:
-            return now is not None and (now.is_dir or now.target is not None)
+            return now is not None and (now.is_dir or now.is_special or now.target is not None)
         cache = self._context.cache
         if cache.present_bytes(ino) < now.size:
             return False

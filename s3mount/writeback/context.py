@@ -81,7 +81,7 @@ class WriteBackContext:
     def object_metadata(self, inode: Inode, write_id: str | None = None) -> dict[str, str]:
         ours = metadata.encode(
             mode=inode.mode, uid=inode.uid, gid=inode.gid, mtime_ns=inode.mtime_ns, atime_ns=inode.atime_ns,
-            write_id=write_id or self.write_id(inode),
+            write_id=write_id or self.write_id(inode), rdev=inode.rdev, xattrs=inode.xattrs,
         )  # fmt: skip
         return foreign_metadata.merge(ours, inode.foreign_metadata)
 

@@ -24,17 +24,18 @@ class Uploader:
         condition = self._settlement.begin(inode.ino, key)
         if condition is None:
             return
-        if inode.is_symlink:
-            self._put_symlink(inode, key, condition)
+        if inode.is_symlink or inode.is_special:
+            self._put_bodiless(inode, key, condition)
         elif inode.size > PART_BYTES:
             self._put_parts(inode, key, condition)
         else:
             self._put_whole(inode, key, condition)
 
-    def _put_symlink(self, inode: Inode, key: ObjectKey, condition: Condition) -> None:
+    def _put_bodiless(self, inode: Inode, key: ObjectKey, condition: Condition) -> None:
+        """What has no bytes in the cache: a symbolic link's are its target, a special file has none."""
         snapshot = self._context.index.inodes.find(inode.ino)
-        if snapshot is not None and snapshot.target is not None:
-            etag = self._put_object(snapshot, key, snapshot.target.encode("utf-8"), condition)
+        if snapshot is not None and (snapshot.target is not None or snapshot.is_special):
+            etag = self._put_object(snapshot, key, (snapshot.target or "").encode("utf-8"), condition)
             self._settlement.uploaded(snapshot, key, etag)
 
     def _put_whole(self, inode: Inode, key: ObjectKey, condition: Condition) -> None:

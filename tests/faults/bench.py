@@ -68,6 +68,13 @@ class Bench:
         self.drive.close()
         self.start()
 
+    def start_empty(self) -> None:
+        """Over the same bucket, with a new index and an empty cache."""
+        self.drive.close()
+        self.folder = self.folder.with_name(f"{self.folder.name}-next")
+        self.folder.mkdir()
+        self.start()
+
     # -- files ---------------------------------------------------------------------------------------------------
 
     def open(self, path: str, flags: int = os.O_RDWR) -> Fh:
