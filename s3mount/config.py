@@ -37,6 +37,13 @@ class FsyncMode(Enum):
     REMOTE = "remote"
 
 
+class HardLinkMode(Enum):
+    """What link(2) does: each name an object of its own, copied inside S3; or EPERM."""
+
+    COPY = "copy"
+    DENY = "deny"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountConfig:
     """One mount. Sizes are bytes, durations seconds.
@@ -58,6 +65,7 @@ class MountConfig:
     region: str | None = None
     addressing_style: str = "auto"
     fsync_mode: FsyncMode = FsyncMode.LOCAL
+    hard_link_mode: HardLinkMode = HardLinkMode.COPY
     write_back_delay_s: float = 1.0
     metadata_ttl_s: float = 60.0
     offline_timeout_s: float = 30.0
@@ -193,6 +201,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "cache-dir": _parse_word,
     "cache-size": parse_cache_size,
     "fsync": _one_of(mode.value for mode in FsyncMode),
+    "hard-links": _one_of(mode.value for mode in HardLinkMode),
     "write-back-delay": parse_duration,
     "metadata-ttl": parse_duration,
     "offline-timeout": _parse_offline_timeout,
@@ -286,6 +295,8 @@ def build_config(
     optional |= {f"{name.replace('-', '_')}_s": values[name] for name in _DURATION_SETTINGS if name in values}
     if "fsync" in values:
         optional["fsync_mode"] = FsyncMode(values["fsync"])
+    if "hard-links" in values:
+        optional["hard_link_mode"] = HardLinkMode(values["hard-links"])
     identity = (values.get("endpoint-url"), bucket, prefix)
     return MountConfig(
         bucket=bucket,

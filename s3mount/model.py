@@ -156,7 +156,9 @@ class Inode:
 
     def attr(self) -> Attr:
         atime_ns = self.mtime_ns if self.atime_ns is None else self.atime_ns
+        # Of a file whose object says that it is linked, other names may not have been met yet.
+        nlink = self.nlink if self.link_group is None else max(self.nlink, 2)
         return Attr(
-            self.ino, self.mode, self.nlink, self.uid, self.gid, self.size, atime_ns, self.mtime_ns, self.ctime_ns,
+            self.ino, self.mode, nlink, self.uid, self.gid, self.size, atime_ns, self.mtime_ns, self.ctime_ns,
             self.rdev,
         )  # fmt: skip

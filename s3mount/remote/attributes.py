@@ -14,6 +14,7 @@ from dataclasses import replace
 from s3mount import foreign_metadata, metadata
 from s3mount.ending import end_pool
 from s3mount.errors import Missing, StoreError
+from s3mount.index import links
 from s3mount.index.index import Index
 from s3mount.model import Ino, Inode, ObjectInfo
 from s3mount.remote.flights import Flights
@@ -103,6 +104,8 @@ class AttributeReader:
                 return  # our own write overtook the answer; ensure() looks again
             known = replace(now, metadata_known=True) if info is None else with_metadata(now, info)
             self._index.inodes.update(known)
+            if known.link_group is not None and not self._observer.is_open(ino):
+                links.join(self._index, known)
 
     def close(self, deadline_s: float) -> bool:
         """False when requests are still under way after the deadline."""
@@ -132,6 +135,7 @@ def with_metadata(inode: Inode, info: ObjectInfo) -> Inode:
         metadata_known=True,
         rdev=attributes.rdev or 0 if stat.S_ISBLK(mode) or stat.S_ISCHR(mode) else 0,
         xattrs=attributes.xattrs,
+        link_group=inode.link_group if inode.nlink > 1 else metadata.linked_group(attributes.link, info.key),
     )  # fmt: skip
 
 

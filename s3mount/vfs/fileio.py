@@ -20,6 +20,7 @@ from s3mount.errors import (
     PreconditionFailed,
     Stale,
 )
+from s3mount.index import links
 from s3mount.index.schema import DUE_NEVER
 from s3mount.model import Fh, Ino, Inode
 from s3mount.vfs.context import VfsContext
@@ -195,6 +196,8 @@ class FileIO:
         self._raise_if_parked(ino)
         if context.options.fsync_remote:
             context.writeback.wait_uploaded([ino], context.options.upload_deadline_s)
+            names = [shadow.ino for shadow in links.shadows(self._index, context.live(ino))]
+            context.writeback.wait_uploaded(names, context.options.upload_deadline_s)
 
     def fsync_directory(self, ino: Ino) -> None:
         context = self._context

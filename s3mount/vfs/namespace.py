@@ -22,6 +22,7 @@ from s3mount.errors import (
 )
 from s3mount.model import ROOT_INO, Attr, Caller, DirEntry, Fh, Ino, Inode
 from s3mount.vfs.context import VfsContext
+from s3mount.vfs.hard_links import HardLinks
 
 RENAME_NOREPLACE = 1  # linux/fs.h
 SYMLINK_BYTES_MAX = 4095  # PATH_MAX less the NUL, as Linux file systems have it
@@ -31,6 +32,7 @@ class Namespace:
     def __init__(self, context: VfsContext):
         self._context = context
         self._index = context.index
+        self._hard_links = HardLinks(context)
 
     def open_directory(self, path: str) -> Fh:
         context = self._context
@@ -40,7 +42,7 @@ class Namespace:
         unknown: list[Ino] = []
         with self._index.locked():
             for name, ino in self._index.dentries.children(directory.ino):
-                inode = self._index.inodes.get(ino)
+                inode = context.live(ino)
                 if inode.metadata_known:
                     entries.append(DirEntry(name, inode.attr()))
                 else:
@@ -108,7 +110,7 @@ class Namespace:
         context = self._context
         directory = context.live_directory(parent)
         is_dir = stat.S_ISDIR(mode)
-        self._check_key(directory, name, is_dir=is_dir)
+        context.require_key(directory, name, is_dir=is_dir)
         gid = caller.gid
         if directory.mode & stat.S_ISGID:
             # A setgid directory hands its group down, and to subdirectories the bit as well: inode(7).
@@ -122,12 +124,6 @@ class Namespace:
         inode = self._index.create(parent, name, inode)
         context.touch_directory(parent)
         return inode
-
-    def _check_key(self, directory: Inode, name: str, *, is_dir: bool) -> None:
-        dir_key = self._index.dentries.path_key(directory)
-        if dir_key is None:
-            raise NotFound("the directory was removed meanwhile")
-        keys.check_key(keys.child_key(dir_key, name, is_dir=is_dir))
 
     def unlink(self, path: str) -> None:
         context = self._context
@@ -172,6 +168,8 @@ class Namespace:
 
     def _remove_name(self, parent: Ino, name: str, inode: Inode) -> bool:
         context = self._context
+        if self._hard_links.remove_name(parent, name, inode):
+            return False
         self._index.dentries.remove(parent, name, inode)
         nlink = 0 if inode.is_dir else inode.nlink - 1
         self._index.inodes.update(replace(inode, nlink=nlink, ctime_ns=context.clock.now_ns()))
@@ -206,14 +204,16 @@ class Namespace:
             if target is not None and target.ino == source.ino:
                 return
             self._check_rename(source, target, new_parent)
-            self._check_key(context.live_directory(new_parent), new_name, is_dir=source.is_dir)
+            context.require_key(context.live_directory(new_parent), new_name, is_dir=source.is_dir)
             dropped = target is not None and self._remove_name(new_parent, new_name, target)
             if source.is_dir:
                 self._index.keep_written_key(source)
-            self._index.dentries.remove(old_parent, old_name, source)
-            self._index.dentries.add(new_parent, new_name, source)
-            moved = replace(self._index.inodes.get(source.ino), ctime_ns=context.clock.now_ns())
+            row = self._hard_links.row(old_parent, old_name, source)
+            self._index.dentries.remove(old_parent, old_name, row)
+            self._index.dentries.add(new_parent, new_name, row)
+            moved = replace(self._index.inodes.get(row.ino), ctime_ns=context.clock.now_ns())
             self._index.inodes.update(context.with_meta_owed(moved))
+            self._hard_links.moved(row)
             context.touch_directory(old_parent)
             if new_parent != old_parent:
                 context.touch_directory(new_parent)

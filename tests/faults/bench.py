@@ -10,6 +10,7 @@ from s3mount.drive import Drive, DriveOptions
 from s3mount.model import Caller, Fh
 from s3mount.remote.defaults import Defaults
 from s3mount.vfs.context import VfsOptions
+from s3mount.vfs.hard_links import HardLinks
 from tests.support.faulty_store import FaultyStore
 from tests.support.memory_store import MemoryStore
 
@@ -124,6 +125,14 @@ class Bench:
 
     def mkdir(self, path: str) -> None:
         self.fs.mkdir(path, 0o755, CALLER)
+
+    def link(self, old: str, new: str) -> None:
+        *above, name = new.strip("/").split("/")
+        parent = self.fs.getattr("/" + "/".join(above)).ino
+        HardLinks(self.fs._context).link(self.fs.getattr(old).ino, parent, name)
+
+    def nlink(self, path: str) -> int:
+        return self.fs.getattr(path).nlink
 
     def ino(self, path: str) -> int:
         return self.fs.getattr(path).ino
