@@ -20,10 +20,12 @@ ROOT_INO = Ino(1)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """On whose behalf an operation runs."""
+    """On whose behalf an operation runs. `umask`: what is taken off the mode of what it creates, unless the directory
+    has a default access list."""
 
     uid: int
     gid: int
+    umask: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,18 @@ class Attr:
     mtime_ns: int
     ctime_ns: int
     rdev: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AttrChange:
+    """What setattr is to change; None leaves as it is. Of `mode` the permission bits count."""
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    size: int | None = None
+    atime_ns: int | None = None
+    mtime_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

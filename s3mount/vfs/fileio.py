@@ -36,20 +36,28 @@ class FileIO:
         self._context = context
         self._index = context.index
 
-    def open(self, path: str, flags: int) -> Fh:
+    def open(self, ino: Ino, flags: int) -> Fh:
+        """Raises Stale when the inode went away since it was looked up: the kernel then looks the name up again, and
+        finds what was renamed over it."""
         context = self._context
         if flags & (os.O_ACCMODE | os.O_TRUNC):
             context.require_writable()
-        inode = context.known(context.resolve(path))
-        if inode.is_dir:
-            raise IsADirectory(path)
+        inode = links.identity(self._index, ino)
+        if inode is None:
+            raise Stale("removed meanwhile")
+        if context.known(inode).is_dir:
+            raise IsADirectory("a directory is opened as one")
         with self._index.transaction():
-            now = self._index.inodes.find(inode.ino)
-            if now is None or now.nlink == 0:
-                raise NotFound(path)
+            inode = links.identity(self._index, ino)
+            if inode is None:
+                raise Stale("removed meanwhile")
             fh = context.handles.open_file(inode.ino, flags)
         if flags & os.O_TRUNC:
-            self.truncate(inode.ino, 0)
+            try:
+                self.truncate(inode.ino, 0)
+            except BaseException:
+                self.release(fh)
+                raise
         return fh
 
     def read(self, fh: Fh, offset: int, size: int) -> bytes:

@@ -8,6 +8,7 @@ refused when it is set, with ENOSPC as ext4 does when an inode's room for attrib
 later. Who may see and change which is decided by the kernel: trusted.* by CAP_SYS_ADMIN, user.* by mode bits.
 """
 
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -34,6 +35,8 @@ XATTR_REPLACE = 2
 NAME_BYTES_MAX = 255
 VALUE_BYTES_MAX = 64 << 10
 
+# The kernel asks for it before every write(2): the one answer that must be cheap.
+ASKED_BEFORE_WRITES = "security.capability"
 NAMESPACES = ("user.", "trusted.", "security.")
 ACLS = (posix_acl.ACCESS, posix_acl.DEFAULT)
 
@@ -43,16 +46,16 @@ class Xattrs:
         self._context = context
         self._index = context.index
 
-    def get(self, ino: Ino, name: str) -> bytes:
-        """Raises NoAttribute, NotSupported."""
+    def get(self, ino: Ino, name: str) -> bytes | None:
+        """None: there is none of that name. Raises NotSupported."""
         inode = self._context.known(self._context.live(ino))
-        # The kernel asks for security.capability before every write(2): this is the answer that must be cheap.
         if inode.xattrs is not None:
             value = xattr_format.unpack(inode.xattrs).get(name)
             if value is not None:
                 return value
-        _check_name(name)
-        raise NoAttribute(name)
+        if name != ASKED_BEFORE_WRITES:
+            _check_name(name)
+        return None
 
     def names(self, ino: Ino) -> list[str]:
         return list(xattr_format.unpack(self._context.known(self._context.live(ino)).xattrs))
@@ -102,6 +105,21 @@ class Xattrs:
             require_room(changed)
             self._index.inodes.update(context.with_meta_owed(replace(changed, ctime_ns=context.clock.now_ns())))
         context.writeback.notify()
+
+
+def after_chmod(inode: Inode, mode: int) -> Inode:
+    """`inode` with its access list, if it has one, in step with a new `mode`."""
+    if inode.xattrs is None:
+        return inode
+    return replace(inode, xattrs=xattr_format.pack(posix_acl.after_chmod(xattr_format.unpack(inode.xattrs), mode)))
+
+
+def inherit(directory: Inode, mode: int, umask: int) -> tuple[int, str | None]:
+    """(mode, packed extended attributes) of what is created with `mode` in `directory`."""
+    if directory.xattrs is None:
+        return (mode if stat.S_ISLNK(mode) else mode & ~umask), None
+    mode, xattrs = posix_acl.inherit(xattr_format.unpack(directory.xattrs), mode, umask)
+    return mode, xattr_format.pack(xattrs)
 
 
 def require_room(inode: Inode) -> None:

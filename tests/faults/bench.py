@@ -10,7 +10,7 @@ from s3mount.drive import Drive, DriveOptions
 from s3mount.model import Caller, Fh
 from s3mount.remote.defaults import Defaults
 from s3mount.vfs.context import VfsOptions
-from s3mount.vfs.hard_links import HardLinks
+from s3mount.vfs.paths import PathFileSystem
 from tests.support.faulty_store import FaultyStore
 from tests.support.memory_store import MemoryStore
 
@@ -58,7 +58,7 @@ class Bench:
                 vfs=self.vfs,
             ),
         )
-        self.fs = self.drive.filesystem
+        self.fs = PathFileSystem(self.drive.filesystem)
         self.index = self.drive.index
 
     def close(self) -> None:
@@ -127,9 +127,7 @@ class Bench:
         self.fs.mkdir(path, 0o755, CALLER)
 
     def link(self, old: str, new: str) -> None:
-        *above, name = new.strip("/").split("/")
-        parent = self.fs.getattr("/" + "/".join(above)).ino
-        HardLinks(self.fs._context).link(self.fs.getattr(old).ino, parent, name)
+        self.fs.link(old, new)
 
     def nlink(self, path: str) -> int:
         return self.fs.getattr(path).nlink

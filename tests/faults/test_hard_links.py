@@ -203,7 +203,7 @@ def test_what_is_refused(make_bench: Make, monkeypatch: pytest.MonkeyPatch) -> N
     bench.fs.unlink("/a")
     bench.fs.unlink("/b")
     with pytest.raises(FsError):
-        hard_links.HardLinks(bench.fs._context).link(ino, 1, "c")  # type: ignore[arg-type]
+        bench.drive.filesystem.link(ino, 1, "c")  # type: ignore[arg-type]
     bench.close_file(fh)
     denied = make_bench(vfs=VfsOptions(has_hard_links=False))
     denied.write("/a", b"x")

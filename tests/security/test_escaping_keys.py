@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from s3mount.bindings.served import ServedFileSystem
 from s3mount.errors import FsError
 from s3mount.model import Caller
+from s3mount.vfs.paths import PathFileSystem
 from tests.acceptance.watching import keys_of, wait_until
 from tests.security.others import snapshot
 from tests.support.cli_mount import CliMount
@@ -131,7 +131,7 @@ class TestPathsAsTheKernelNeverSendsThem:
         for key in ["nul\0key", "a/nul\0", "a/../b", "..", "../b", "a/good"]:
             store.foreign_put(key, b"evil")
 
-    def names(self, tree: ServedFileSystem, path: str) -> list[str]:
+    def names(self, tree: PathFileSystem, path: str) -> list[str]:
         fh = tree.opendir(path)
         try:
             return [entry.name for entry in tree.readdir(fh)]
@@ -140,12 +140,12 @@ class TestPathsAsTheKernelNeverSendsThem:
 
     def test_what_is_shown(self, drive: MemoryDrive) -> None:
         self.put(drive.store)
-        assert self.names(drive.filesystem, "/") == ["a"]
-        assert self.names(drive.filesystem, "/a") == ["good"]
+        assert self.names(drive.paths, "/") == ["a"]
+        assert self.names(drive.paths, "/a") == ["good"]
 
     def test_what_is_refused(self, drive: MemoryDrive, tmp_path: Path) -> None:
         self.put(drive.store)
-        tree, caller = drive.filesystem, Caller(0, 0)
+        tree, caller = drive.paths, Caller(0, 0)
         before = set(drive.store.objects())
         for path in ("/..", "/../b", "/a/../b", "/a/..", "/.", "/a/nul\0", "/nul\0key"):
             for call in (

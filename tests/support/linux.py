@@ -30,6 +30,13 @@ def utime(path: str, atime: int | str | None, mtime: int | str | None) -> None:
         raise OSError(code, os.strerror(code), path)
 
 
+def futime(fd: int, atime: int | str | None, mtime: int | str | None) -> None:
+    """The same for an open file."""
+    if _libc.futimens(fd, (Timespec * 2)(_timespec(atime), _timespec(mtime))):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
 def _timespec(time: int | str | None) -> Timespec:
     if time is None:
         return Timespec(0, UTIME_OMIT)
