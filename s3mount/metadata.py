@@ -16,6 +16,11 @@ Written, so that each reader finds its own:
     s3mount-link        of a file with several names: "GROUP.HASH". Objects with the same GROUP are one file; HASH is
                         of the key it was written to, so that a copy made by another tool is no name of that file.
 
+Read besides those: what s3fs and s3sync wrote in other forms, Google's gcsfuse, s3cmd's `s3cmd-attrs`, rclone's octal
+modes and RFC 3339 times, and the target of a symbolic link in a header of its own, which is geesefs' way (the others
+have it in the body, as s3mount does). rclone's links are objects `name.rclonelink`: plain files here, as they are to
+rclone itself without its --links.
+
 Before 1970 the number before the point is floored and the part behind it counts upwards, as in a struct timespec:
 -0.25 s is "-1.750000000". A reader that takes it for a decimal number is less than a second wrong for those times.
 """
@@ -27,6 +32,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
+from urllib.parse import unquote
 
 from s3mount import xattr_format
 
@@ -38,6 +44,9 @@ CONTENT_TYPE_FILE = "application/octet-stream"
 WRITE_ID_KEY = "s3mount-write"
 LINK_KEY = "s3mount-link"
 KEY_HASH_CHARS = 12
+
+# geesefs, whose name for it begins with dashes; non-printable characters and "%" of the target are percent-encoded.
+LINK_TARGET_KEY = "--symlink-target"
 
 NS = 1_000_000_000
 
@@ -61,7 +70,8 @@ DEVICE_MAX = (1 << 63) - 1
 class FileAttributes:
     """What an object's metadata says about the file; None where it says nothing that can be used.
 
-    `mode` is a whole st_mode, or permission bits alone where the metadata has no type, or one that cannot be.
+    `mode` is a whole st_mode, or permission bits alone where the metadata has no type, or one that cannot be. `target`:
+    of a symbolic link, where it is not the object's body.
     """
 
     mode: int | None = None
@@ -74,6 +84,7 @@ class FileAttributes:
     rdev: int | None = None
     xattrs: str | None = None  # packed, see xattr_format.py
     link: str | None = None  # see `linked_group`
+    target: str | None = None
 
 
 def encode(
@@ -148,6 +159,7 @@ def decode(metadata: Mapping[str, str], *, is_dir_key: bool) -> FileAttributes:
         rdev=_first((metadata.get("rdev"), _parse_device)),
         xattrs=xattr_format.to_json(metadata.get("xattr")),
         link=_first((metadata.get(LINK_KEY), lambda text: text or None)),
+        target=None if is_dir_key else _decode_target(metadata.get(LINK_TARGET_KEY)),
     )
 
 
@@ -170,6 +182,11 @@ def _decode_time(metadata: Mapping[str, str], s3cmd: Mapping[str, str], name: st
         # rclone copies these of a local file's metadata in RFC 3339.
         (metadata.get(name), _parse_rfc3339),
     )
+
+
+def _decode_target(text: str | None) -> str | None:
+    target = unquote(text or "", errors="surrogateescape")
+    return target if target and "\0" not in target else None
 
 
 def _first(*sources: tuple[str | None, Callable[[str], Value | None]]) -> Value | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from cachetools import LRUCache
 
+from s3mount import names
 from s3mount.clock import Clock
 from s3mount.index.database import Database
 from s3mount.index.schema import DUE_NEVER
@@ -30,24 +31,32 @@ assert COLUMNS[0] == "ino"
 
 _attributes: Callable[[Inode], tuple[Any, ...]] = attrgetter(*COLUMNS)
 _TIMES = tuple(COLUMNS.index(name) for name in ("mtime_ns", "ctime_ns", "atime_ns"))
+_TARGET = COLUMNS.index("target")
 _SQLITE_INTEGERS = range(-(1 << 63), 1 << 63)
 
 
 def _values(inode: Inode) -> tuple[Any, ...]:
-    """The row as SQLite keeps it."""
+    """The row as SQLite keeps it: a time that 64 bits do not hold, and a target that is not UTF-8, is a blob."""
     values = _attributes(inode)
-    if all(values[at] is None or values[at] in _SQLITE_INTEGERS for at in _TIMES):
+    is_plain = all(values[at] is None or values[at] in _SQLITE_INTEGERS for at in _TIMES)
+    if is_plain and (inode.target is None or names.is_utf8(inode.target)):
         return values
-    return tuple(
-        str(value).encode() if at in _TIMES and value is not None and value not in _SQLITE_INTEGERS else value
-        for at, value in enumerate(values)
-    )
+    row = list(values)
+    for at in _TIMES:
+        if row[at] is not None and row[at] not in _SQLITE_INTEGERS:
+            row[at] = str(row[at]).encode()
+    if inode.target is not None and not names.is_utf8(inode.target):
+        row[_TARGET] = names.to_bytes(inode.target)
+    return tuple(row)
 
 
-def _inode(row: tuple[Any, ...]) -> Inode:
+def _inode(row: Sequence[Any]) -> Inode:
     """The way back from `_values`."""
     if bytes in map(type, row):
-        row = tuple(int(value) if isinstance(value, bytes) else value for value in row)
+        row = [
+            value if not isinstance(value, bytes) else names.from_bytes(value) if at == _TARGET else int(value)
+            for at, value in enumerate(row)
+        ]
     return Inode(*row)
 
 

@@ -177,11 +177,8 @@ def take_over(index: Index, primary: Inode, *, now_ns: int, due_ns: int) -> None
     if _adopt_settled(index, primary, now_ns=now_ns, due_ns=due_ns, is_object_gone=False):
         return
     heir = shadows(index, primary)[0]
-    heir_place = index.dentries.place(heir.ino)
-    assert heir_place is not None
-    index.dentries.remove(*heir_place, heir)
+    _give_name(index, heir, primary)
     index.drop(heir, due_ns)
-    index.dentries.add(*heir_place, primary)
     primary = without_name(index, index.inodes.get(primary.ino), now_ns, due_ns)
     index.inodes.update(replace(primary, meta_generation=primary.meta_generation + 1, due_ns=due_ns))
 
@@ -200,14 +197,11 @@ def _adopt_settled(index: Index, primary: Inode, *, now_ns: int, due_ns: int, is
     heir = next((shadow for shadow in shadows(index, primary) if is_settled(shadow, primary)), None)
     if heir is None:
         return False
-    place = index.dentries.place(heir.ino)
-    assert place is not None
     if not is_object_gone and primary.remote_key is not None:
         index.tombstones.put(primary.remote_key, primary.remote_etag, due_ns)
     index.abandon_attempt(primary, due_ns)
-    index.dentries.remove(*place, heir)
+    _give_name(index, heir, primary)
     index.forget(heir.ino)
-    index.dentries.add(*place, primary)
     primary = without_name(index, index.inodes.get(primary.ino), now_ns, due_ns)
     is_behind = heir.is_owed or _copied(heir) != _copied(primary)
     index.inodes.update(
@@ -222,6 +216,13 @@ def _adopt_settled(index: Index, primary: Inode, *, now_ns: int, due_ns: int, is
         )
     )
     return True
+
+
+def _give_name(index: Index, heir: Inode, primary: Inode) -> None:
+    place, component = index.dentries.place(heir.ino), index.dentries.component(heir)
+    assert place is not None
+    index.dentries.remove(*place, heir)
+    index.dentries.add(*place, primary, component)
 
 
 def disband(index: Index, primary: Inode) -> None:

@@ -34,8 +34,21 @@ def _add_links_xattrs_devices(connection: sqlite3.Connection) -> None:
             )
 
 
+def _add_components(connection: sqlite3.Connection) -> None:
+    """Every name was its own component then, those too that now look like encoded ones."""
+    connection.execute("ALTER TABLE dentry ADD COLUMN component TEXT")
+    connection.execute("CREATE INDEX dentry_component ON dentry (parent, component) WHERE component IS NOT NULL")
+    looks_encoded = "name LIKE '%!%key' ESCAPE '!' OR name LIKE '%!%name' ESCAPE '!'"
+    connection.execute(f"UPDATE dentry SET component = name WHERE {looks_encoded}")
+
+
+def _to_version_2(connection: sqlite3.Connection) -> None:
+    _add_links_xattrs_devices(connection)
+    _add_components(connection)
+
+
 # STEPS[n] brings an index of version n to version n + 1 inside one transaction.
-STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _add_links_xattrs_devices}
+STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _to_version_2}
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:

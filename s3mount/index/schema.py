@@ -28,7 +28,8 @@ CREATE TABLE fact (
 --   atime_ns            NULL: never set by anyone, shown as mtime
 --   nlink               files, symlinks: how many dentries name it; directories: 2 + the number of subdirectories.
 --                       0: unlinked but open; such rows are removed at the last release, or at the next mount
---   target              symlinks: where it points; NULL: the object's body is not fetched yet
+--   target              symlinks: where it points, a blob when it is not UTF-8; NULL: the object's body is not
+--                       fetched yet
 --   rdev                block and character devices: st_rdev
 --   xattrs              JSON, name -> base64 of the value, of all extended attributes and ACLs; NULL: none
 -- What has changed here, and how much of it the bucket has; owed exactly when ahead (and nlink > 0):
@@ -94,13 +95,18 @@ CREATE INDEX inode_link ON inode (link_of) WHERE link_of IS NOT NULL;
 CREATE INDEX inode_group ON inode (link_group) WHERE link_group IS NOT NULL;
 
 -- (parent, name) -> ino. Every inode but the root and orphans has at least one.
+--   name       as it is shown; a blob when it is not UTF-8
+--   component  of the key that the name stands for; NULL: the one that the name tells, see names.py. In a directory no
+--              two files, and no two directories, stand for the same
 CREATE TABLE dentry (
-    parent INTEGER NOT NULL,
-    name   TEXT NOT NULL,
-    ino    INTEGER NOT NULL,
+    parent    INTEGER NOT NULL,
+    name      TEXT NOT NULL,
+    ino       INTEGER NOT NULL,
+    component TEXT,
     PRIMARY KEY (parent, name)
 ) WITHOUT ROWID;
 CREATE INDEX dentry_ino ON dentry (ino);
+CREATE INDEX dentry_component ON dentry (parent, component) WHERE component IS NOT NULL;
 
 -- Keys that nobody wants any more, DELETE not yet confirmed. A key ending in "/" stands for a directory: its marker,
 -- and the fact that its prefix, still listed while objects leave it, is no directory here.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from s3mount import keys
 from s3mount.cache.filecache import FileCache
 from s3mount.clock import Clock
-from s3mount.errors import InvalidName, Missing, NotADirectory, NotFound, ReadOnly
+from s3mount.errors import Missing, NotADirectory, NotFound, ReadOnly
 from s3mount.index import links
 from s3mount.index.index import Index
 from s3mount.locks import InodeLocks
@@ -78,10 +78,7 @@ class VfsContext:
         return ino
 
     def lookup(self, parent: Ino, name: str) -> Ino:
-        try:
-            keys.check_name(name)
-        except InvalidName as error:
-            raise NotFound(str(error)) from error
+        keys.check_name(name)
         ino = self.index.dentries.lookup(parent, name)
         if ino is None:
             raise NotFound(name)

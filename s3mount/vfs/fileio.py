@@ -9,6 +9,7 @@ import logging
 import os
 from dataclasses import replace
 
+from s3mount import names
 from s3mount.errors import (
     BadHandle,
     FileTooLarge,
@@ -246,7 +247,7 @@ class FileIO:
         if inode.target is not None:
             return inode.target
         body = self._context.cache.read(inode.ino, inode.remote, start=0, end=inode.size) if inode.size else b""
-        target = body.decode("utf-8", "replace")
+        target = names.from_bytes(body)
         with self._index.transaction():
             now = self._index.inodes.find(inode.ino)
             if now is not None and now.remote == inode.remote:

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import replace
 
-from s3mount import keys
+from s3mount import names
 from s3mount.errors import InvalidArgument, IsADirectory, Stale
 from s3mount.index import links
 from s3mount.metadata import TIME_NS_MAX
@@ -96,7 +96,7 @@ class FileSystem:
         files, size = self._context.index.inodes.totals()
         blocks = VOLUME_BYTES // BLOCK_SIZE
         used = min(blocks, -(-size // BLOCK_SIZE))
-        return VolumeInfo(BLOCK_SIZE, blocks, blocks - used, FILES_MAX, FILES_MAX - files, keys.NAME_BYTES_MAX)
+        return VolumeInfo(BLOCK_SIZE, blocks, blocks - used, FILES_MAX, FILES_MAX - files, names.NAME_BYTES_MAX)
 
     # -- names ---------------------------------------------------------------------------------------------------
 

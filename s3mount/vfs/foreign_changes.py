@@ -63,10 +63,11 @@ class ForeignChanges:
             place = self._index.dentries.place(ino)
             if inode is None or place is None or not is_foreign_change(inode, info):
                 return False
+            component = self._index.dentries.component(inode)
             if not links.survive(self._index, inode, now_ns=now_ns):
                 return False
             new = Inode(Ino(0), 0, 0, 0, 0, 0, 0, remote_key=info.key)
-            self._index.create(*place, replaced_inode(new, info, self._defaults, now_ns))
+            self._index.create(*place, replaced_inode(new, info, self._defaults, now_ns), component)
         return True
 
     def _take_over(self, inode: Inode, info: ObjectInfo) -> None:

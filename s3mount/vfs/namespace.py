@@ -9,6 +9,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import replace
 
+from s3mount import names
 from s3mount.errors import (
     Exists,
     InvalidArgument,
@@ -99,10 +100,7 @@ class Namespace:
     def make_symlink(self, target: str, parent: Ino, name: str, caller: Caller) -> Inode:
         context = self._context
         context.require_writable()
-        try:
-            size = len(target.encode("utf-8"))
-        except UnicodeEncodeError as error:
-            raise InvalidArgument("the link's target is not UTF-8") from error
+        size = len(names.to_bytes(target))
         if size > SYMLINK_BYTES_MAX:
             raise NameTooLong("the link's target is too long")
         context.place_in(parent, name)

@@ -3,6 +3,7 @@
 import threading
 from dataclasses import replace
 
+from s3mount import names
 from s3mount.index import links
 from s3mount.model import ETag, Inode, ObjectKey, RemoteObject
 from s3mount.store.base import ANY, Condition
@@ -37,7 +38,7 @@ class Uploader:
         """What has no bytes in the cache: a symbolic link's are its target, a special file has none."""
         snapshot = self._context.index.inodes.find(inode.ino)
         if snapshot is not None and (snapshot.target is not None or snapshot.is_special):
-            etag = self._put_object(snapshot, key, (snapshot.target or "").encode("utf-8"), condition)
+            etag = self._put_object(snapshot, key, names.to_bytes(snapshot.target or ""), condition)
             self._settlement.uploaded(snapshot, key, etag)
 
     def _put_whole(self, inode: Inode, key: ObjectKey, condition: Condition) -> None:
