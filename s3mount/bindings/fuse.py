@@ -7,9 +7,6 @@ thing first and calls libfuse last, so whatever raises has not replied yet.
 
 Not in the table on purpose, so that the kernel or libfuse answers without an upcall:
 - forget: inode numbers are the index's and are not counted; libfuse takes note by itself.
-- xattr calls: libfuse's ENOSYS makes the kernel answer ENOTSUP by itself from then on, which `cp -a`, `rsync -A` and
-  `ls` all take as "no such thing here". Answering ENOTSUP ourselves would cost an upcall for security.capability on
-  every write.
 - getlk, setlk, flock: the kernel keeps them locally. access: `default_permissions`.
 """
 
@@ -106,6 +103,18 @@ def _found(request: int, arguments: tuple[Any, ...], offset: int) -> int:
     return int(abi.reply_lseek(request, offset))
 
 
+def _attribute(request: int, arguments: tuple[Any, ...], value: bytes | None) -> int:
+    """The last argument is the room that the caller has; 0 when it asks for the size."""
+    room = arguments[-1]
+    if value is None:
+        return int(abi.reply_err(request, errno.ENODATA))
+    if not room:
+        return int(abi.reply_xattr(request, len(value)))
+    if len(value) > room:
+        return int(abi.reply_err(request, errno.ERANGE))
+    return int(abi.reply_buf(request, value, len(value)))
+
+
 def _volume(request: int, arguments: tuple[Any, ...], volume: VolumeInfo) -> int:
     return int(abi.reply_statfs(request, statvfs_of(volume)))
 
@@ -165,6 +174,21 @@ class FuseCallbacks:
 
     def link(self, request: int, ino: Ino, new_parent: Ino, new_name: bytes) -> Attr:
         return self._filesystem.link(ino, new_parent, new_name.decode(*_ENCODING))
+
+    # -- extended attributes --
+
+    def getxattr(self, request: int, ino: Ino, name: bytes, size: int) -> bytes | None:
+        return self._filesystem.getxattr(ino, name.decode(*_ENCODING))
+
+    def listxattr(self, request: int, ino: Ino, size: int) -> bytes:
+        return b"".join(name.encode(*_ENCODING) + b"\0" for name in self._filesystem.listxattr(ino))
+
+    def setxattr(self, request: int, ino: Ino, name: bytes, value: int | None, size: int, flags: int) -> None:
+        data = ctypes.string_at(value, size) if value else b""
+        self._filesystem.setxattr(ino, name.decode(*_ENCODING), data, flags)
+
+    def removexattr(self, request: int, ino: Ino, name: bytes) -> None:
+        self._filesystem.removexattr(ino, name.decode(*_ENCODING))
 
     # -- bytes --
 
@@ -278,7 +302,7 @@ def _fh(info: int) -> Fh:
 
 def _caller(request: int) -> Caller:
     context = _ctx_at(abi.req_ctx(request))
-    return Caller(context.uid, context.gid)
+    return Caller(context.uid, context.gid, context.umask)
 
 
 class Row(NamedTuple):
@@ -302,6 +326,10 @@ TABLE = {
     "symlink": Row(FuseCallbacks.symlink, _entry),
     "rename": Row(FuseCallbacks.rename, _done),
     "link": Row(FuseCallbacks.link, _entry),
+    "getxattr": Row(FuseCallbacks.getxattr, _attribute),
+    "listxattr": Row(FuseCallbacks.listxattr, _attribute),
+    "setxattr": Row(FuseCallbacks.setxattr, _done),
+    "removexattr": Row(FuseCallbacks.removexattr, _done),
     "create": Row(FuseCallbacks.create, _created, FuseCallbacks.undo_create),
     "open": Row(FuseCallbacks.open, _opened, FuseCallbacks.undo_open),
     "read": Row(FuseCallbacks.read, _data),

@@ -167,6 +167,7 @@ class ReferenceTree:
         if name in parent.children:
             raise errors.Exists(name)
         check_key(self._key(parent, name, is_dir=stat.S_ISDIR(mode)))
+        mode = mode if stat.S_ISLNK(mode) else mode & ~caller.umask
         if parent.mode & stat.S_ISGID:
             # inode(7): a setgid directory hands its group down, to directories with the bit.
             caller = Caller(caller.uid, parent.gid)
@@ -270,6 +271,22 @@ class ReferenceTree:
         while inode is not directory and inode.place is not None:
             inode = inode.place[0]
         return inode is directory
+
+    # -- extended attributes: the specification has none --
+
+    def getxattr(self, ino: Ino, name: str) -> bytes | None:
+        self._inode(ino)
+        return None
+
+    def listxattr(self, ino: Ino) -> Sequence[str]:
+        self._inode(ino)
+        return ()
+
+    def setxattr(self, ino: Ino, name: str, value: bytes, flags: int = 0) -> None:
+        raise errors.NotSupported(name)
+
+    def removexattr(self, ino: Ino, name: str) -> None:
+        raise errors.NotSupported(name)
 
     # -- content --
 
