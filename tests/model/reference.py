@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 
 from s3mount import errors
 from s3mount.clock import Clock, SystemClock
-from s3mount.keys import check_key, check_name, split_path
+from s3mount.keys import NAME_BYTES_MAX, check_key, check_name, split_path
 from s3mount.model import ROOT_INO, Attr, Caller, DirEntry, Fh, Ino, ObjectKey, VolumeInfo
 
 RENAME_NOREPLACE = 1
+SYMLINK_BYTES_MAX = 4095
 PERMISSION_BITS = 0o7777
 
 
@@ -69,6 +70,8 @@ class ReferenceTree:
         for name in split_path(path):
             if not inode.is_dir:
                 raise errors.NotADirectory(path)
+            if len(os.fsencode(name)) > NAME_BYTES_MAX:
+                raise errors.NameTooLong(path)
             child = inode.children.get(name)
             if child is None:
                 raise errors.NotFound(path)
@@ -170,6 +173,8 @@ class ReferenceTree:
         self._add(path, stat.S_IFDIR | (mode & PERMISSION_BITS), caller)
 
     def symlink(self, target: str, path: str, caller: Caller) -> None:
+        if len(os.fsencode(target)) > SYMLINK_BYTES_MAX:
+            raise errors.NameTooLong(target)
         self._add(path, stat.S_IFLNK | 0o777, caller, target)
 
     def readlink(self, path: str) -> str:
