@@ -17,6 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 from s3mount.errors import MountError
@@ -106,9 +107,13 @@ def _exists(pid: int) -> bool:
 class SeaweedServer:
     """One server over one folder. Starting again on the same folder brings all objects back."""
 
-    def __init__(self, data_dir: Path, *, access_key: str, secret_key: str, port: int | None = None) -> None:
-        """`port`: where S3 shall answer; None picks a free one at each start."""
+    def __init__(
+        self, data_dir: Path, *, access_key: str, secret_key: str, port: int | None = None,
+        extra_flags: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """`port`: where S3 shall answer; None picks a free one at each start. `extra_flags` go to `weed mini`."""
         self._data_dir = data_dir
+        self._extra_flags = extra_flags
         self._access_key = access_key
         self._secret_key = secret_key
         self._wanted_port = port
@@ -218,7 +223,7 @@ class SeaweedServer:
             "-master.telemetry": "false",
             **dict(zip(INNER_PORT_FLAGS, map(str, inner_ports), strict=True)),
         }
-        return [f"{name}={value}" for name, value in flags.items()]
+        return [*(f"{name}={value}" for name, value in flags.items()), *self._extra_flags]
 
     def _wait_ready(self, master_url: str, deadline: float) -> None:
         assert self._process is not None

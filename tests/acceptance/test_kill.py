@@ -40,10 +40,10 @@ def test_killed_right_after_cp_returned(seaweed: S3Server, tmp_path: Path) -> No
     bucket = seaweed.make_bucket()
     with CliMount(seaweed, bucket, tmp_path) as mount:
         mount.mount()
+        pid = mount.pid
         subprocess.run(["cp", "-r", tmp_path / "source", mount.mountpoint / "copy"], check=True, timeout=60)
-        owed = mount.status()["dirty_files"]
-        mount.kill()
-        assert owed, "everything was uploaded before the kill, so nothing was tried"
+        mount.kill(pid)
+        assert mount.owed_on_disk(), "everything was uploaded before the kill, so nothing was tried"
         assert mount.unmount().returncode == 0  # what a person does about "Transport endpoint is not connected"
         mount.mount()
         assert mount.drain().returncode == 0

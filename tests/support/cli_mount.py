@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from typing import Any, Self
 
 from s3mount.cli.log import LOG_NAME
 from s3mount.control.processes import start_time, wait_for_end
+from s3mount.index.inodes import OWED
 from tests.support.mount_process import REPOSITORY, MountFailed, is_mounted
 from tests.support.s3_server import S3Server
 
@@ -122,13 +124,20 @@ class CliMount:
         """The process that serves the mount, or drains after it was detached."""
         return int(self.status()["pid"])
 
-    def kill(self) -> None:
-        """SIGKILL the mount process and wait for its end; the dead mount point stays."""
-        pid = self.pid
+    def kill(self, pid: int | None = None) -> None:
+        """SIGKILL the mount process (`pid` when asked for before) and wait for its end; the dead mount point stays."""
+        pid = pid or self.pid
         started = start_time(pid) or ""
         os.kill(pid, signal.SIGKILL)
         if not wait_for_end(pid, started, END_DEADLINE_S):
             raise MountFailed(f"process {pid} does not end")
+
+    def owed_on_disk(self) -> int:
+        """How many inodes the index of this drive owes, its process being dead."""
+        (path,) = self.cache_dir.glob("*/index.sqlite")
+        with contextlib.closing(sqlite3.connect(path)) as index:
+            (count,) = index.execute(f"SELECT COUNT(*) FROM inode WHERE {OWED}").fetchone()
+        return int(count)
 
     def wait_for_end(self, deadline_s: float = END_DEADLINE_S) -> None:
         """Wait until no process of this drive runs any more. Raises MountFailed."""
