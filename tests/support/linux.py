@@ -1,4 +1,5 @@
-"""The two Linux calls that the os module does not reach: renameat2(2) and utimensat(2) with UTIME_NOW, UTIME_OMIT."""
+"""The Linux calls that the os module does not reach: renameat2(2), utimensat(2) with UTIME_NOW and UTIME_OMIT, and
+fallocate(2) with its modes."""
 
 import ctypes
 import os
@@ -9,6 +10,9 @@ RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 UTIME_NOW = (1 << 30) - 1
 UTIME_OMIT = (1 << 30) - 2
+FALLOC_KEEP_SIZE = 1
+FALLOC_PUNCH_HOLE = 2
+FALLOC_ZERO_RANGE = 16
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -28,6 +32,12 @@ def utime(path: str, atime: int | str | None, mtime: int | str | None) -> None:
     if _libc.utimensat(AT_FDCWD, os.fsencode(path), times, AT_SYMLINK_NOFOLLOW):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), path)
+
+
+def fallocate(fd: int, mode: int, offset: int, size: int) -> None:
+    if _libc.fallocate(fd, mode, ctypes.c_long(offset), ctypes.c_long(size)):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
 
 
 def _timespec(time: int | str | None) -> Timespec:
