@@ -23,6 +23,7 @@ from s3mount.remote.guard import WriteGuard
 from s3mount.remote.lister import Lister
 from s3mount.store.base import ObjectStore
 from s3mount.vfs.context import VfsContext, VfsOptions
+from s3mount.vfs.departed import Departed
 from s3mount.vfs.discards import Discards
 from s3mount.vfs.filesystem import FileSystem
 from s3mount.vfs.foreign_changes import ForeignChanges
@@ -96,7 +97,7 @@ class Drive:
         self.index.ensure_root(
             defaults.dir_mode, defaults.uid, defaults.gid, clock.now_ns(), has_key=store.properties.has_root_key
         )
-        handles, self.locks, guard = Handles(), InodeLocks(), WriteGuard()
+        handles, self.locks, guard, departed = Handles(), InodeLocks(), WriteGuard(), Departed()
         locks = self.locks
         self.cache = FileCache(
             state_dir / CACHE_NAME,
@@ -107,7 +108,7 @@ class Drive:
             is_evictable=self._is_evictable,
             on_pressure=lambda: self.writeback.hurry(),
         )
-        observer = ForeignChanges(self.index, self.cache, handles, locks, defaults, clock)
+        observer = ForeignChanges(self.index, self.cache, handles, locks, defaults, clock, departed)
         self._attributes = AttributeReader(store, self.index, observer=observer)
         self.lister = Lister(store, self.index, guard, defaults, clock, ttl_s=options.metadata_ttl_s, observer=observer)
         self.writeback = WriteBack(
@@ -140,6 +141,7 @@ class Drive:
                 properties=store.properties,
                 options=options.vfs,
                 discards=Discards(self.index, self.cache),
+                departed=departed,
             )
         )
         self.writeback.start()

@@ -11,7 +11,6 @@
     │   ├── AccessDenied       the caller may not do this
     │   ├── ReadOnly           the mount is read-only
     │   ├── InvalidArgument    the arguments make no sense together
-    │   ├── InvalidName        the name has no form as an S3 key
     │   ├── NameTooLong        a component over 255 bytes, or a key over 1024
     │   ├── FileTooLarge       past the largest object the store takes
     │   ├── NoSpace            the cache is full of data not yet in the bucket
@@ -80,10 +79,6 @@ class ReadOnly(FsError):
 
 
 class InvalidArgument(FsError):
-    pass
-
-
-class InvalidName(FsError):
     pass
 
 

@@ -1,28 +1,27 @@
-"""Names and S3 keys: which names can be keys, which keys can be names, and how they join. Pure.
+"""Names and S3 keys: which names and keys there can be, and how they join. Pure.
 
-A key is the path with "/" between components; a directory's key ends in "/", the root's is "".
-Limits: 255 bytes a component (NAME_MAX, Linux limits.h), 1024 bytes a key
+A key is a "/" between the components of its path, each the name or its encoding (names.py); a directory's key ends in
+"/", the root's is "". Limits: 255 bytes a name (NAME_MAX, Linux limits.h), 1024 bytes a key
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html).
 """
 
-from s3mount.errors import InvalidArgument, InvalidName, NameTooLong
+from s3mount import names
+from s3mount.errors import InvalidArgument, NameTooLong
 from s3mount.model import ObjectKey
 
-NAME_BYTES_MAX = 255
 KEY_BYTES_MAX = 1024
 ROOT_KEY = ObjectKey("")
 
 
 def check_name(name: str) -> None:
-    """Raise NameTooLong or InvalidName when a new entry cannot have this name."""
+    """Raise NameTooLong or InvalidArgument when no entry can have this name."""
     try:
-        size = len(name.encode("utf-8"))
+        size = len(names.to_bytes(name))
     except UnicodeEncodeError as error:
-        # S3 keys are UTF-8; a name of other bytes reaches us with surrogates in it.
-        raise InvalidName(f"not UTF-8, so not an S3 key: {name!r}") from error
-    if size > NAME_BYTES_MAX:
-        raise NameTooLong(f"over {NAME_BYTES_MAX} bytes: {name!r}")
-    if not name or name in (".", "..") or "/" in name or "\0" in name:
+        raise InvalidArgument(f"not a name: {name!r}") from error
+    if size > names.NAME_BYTES_MAX:
+        raise NameTooLong(f"over {names.NAME_BYTES_MAX} bytes: {name!r}")
+    if not names.is_name(name):
         raise InvalidArgument(f"not a name: {name!r}")
 
 
@@ -32,23 +31,24 @@ def check_key(key: ObjectKey) -> None:
         raise NameTooLong(f"the path is over {KEY_BYTES_MAX} bytes as an S3 key")
 
 
-def is_listable(name: str) -> bool:
-    """Whether a component found in the bucket can be shown as a file name as it is."""
-    return bool(name) and name not in (".", "..") and "\0" not in name and len(name.encode("utf-8")) <= NAME_BYTES_MAX
-
-
 def split_path(path: str) -> list[str]:
-    """The components of an absolute path; [] for the root."""
+    """The names of an absolute path; [] for the root."""
     return [name for name in path.split("/") if name]
 
 
+def split_key(key: ObjectKey) -> list[str]:
+    """The components of a key, some perhaps empty; [] for the root's."""
+    return key.removesuffix("/").split("/") if key else []
+
+
 def child_key(dir_key: ObjectKey, name: str, *, is_dir: bool) -> ObjectKey:
-    return ObjectKey(f"{dir_key}{name}/" if is_dir else f"{dir_key}{name}")
+    component = names.component_of(name, is_dir=is_dir)
+    return ObjectKey(f"{dir_key}{component}/" if is_dir else f"{dir_key}{component}")
 
 
 def ancestor_keys(key: ObjectKey) -> list[ObjectKey]:
     """The directory keys above `key`, nearest last, without the root: "a/b/c" gives ["a/", "a/b/"]."""
-    parts = key.rstrip("/").split("/")[:-1]
+    parts = split_key(key)[:-1]
     return [ObjectKey("/".join(parts[: i + 1]) + "/") for i in range(len(parts))]
 
 

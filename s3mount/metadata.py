@@ -12,6 +12,11 @@ Written, so that each reader finds its own:
     file-mtime          nanoseconds, "%dns". The same.
     s3mount-write       which write made the object; only s3mount reads it.
 
+Read besides those: what s3fs and s3sync wrote in other forms, Google's gcsfuse, s3cmd's `s3cmd-attrs`, rclone's octal
+modes and RFC 3339 times, and the target of a symbolic link in a header of its own, which is geesefs' way (the others
+have it in the body, as s3mount does). rclone's links are objects `name.rclonelink`: plain files here, as they are to
+rclone itself without its --links.
+
 Before 1970 the number before the point is floored and the part behind it counts upwards, as in a struct timespec:
 -0.25 s is "-1.750000000". A reader that takes it for a decimal number is less than a second wrong for those times.
 """
@@ -22,6 +27,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
+from urllib.parse import unquote
 
 Value = TypeVar("Value")
 
@@ -29,6 +35,9 @@ CONTENT_TYPE_DIR = "application/x-directory"
 CONTENT_TYPE_FILE = "application/octet-stream"
 
 WRITE_ID_KEY = "s3mount-write"
+
+# geesefs, whose name for it begins with dashes; non-printable characters and "%" of the target are percent-encoded.
+LINK_TARGET_KEY = "--symlink-target"
 
 NS = 1_000_000_000
 
@@ -49,7 +58,8 @@ ATTRIBUTE_CHARS_MAX = 64
 class FileAttributes:
     """What an object's metadata says about the file; None where it says nothing that can be used.
 
-    `mode` is a whole st_mode, or permission bits alone where the metadata has no type, or one that cannot be.
+    `mode` is a whole st_mode, or permission bits alone where the metadata has no type, or one that cannot be. `target`:
+    of a symbolic link, where it is not the object's body.
     """
 
     mode: int | None = None
@@ -59,6 +69,7 @@ class FileAttributes:
     atime_ns: int | None = None
     ctime_ns: int | None = None
     write_id: str | None = None
+    target: str | None = None
 
 
 def encode(*, mode: int, uid: int, gid: int, mtime_ns: int, atime_ns: int | None, write_id: str) -> dict[str, str]:
@@ -104,6 +115,7 @@ def decode(metadata: Mapping[str, str], *, is_dir_key: bool) -> FileAttributes:
         atime_ns=_decode_time(metadata, s3cmd, "atime"),
         ctime_ns=_decode_time(metadata, s3cmd, "ctime"),
         write_id=metadata.get(WRITE_ID_KEY) or None,
+        target=None if is_dir_key else _decode_target(metadata.get(LINK_TARGET_KEY)),
     )
 
 
@@ -126,6 +138,11 @@ def _decode_time(metadata: Mapping[str, str], s3cmd: Mapping[str, str], name: st
         # rclone copies these of a local file's metadata in RFC 3339.
         (metadata.get(name), _parse_rfc3339),
     )
+
+
+def _decode_target(text: str | None) -> str | None:
+    target = unquote(text or "", errors="surrogateescape")
+    return target if target and "\0" not in target else None
 
 
 def _first(*sources: tuple[str | None, Callable[[str], Value | None]]) -> Value | None:

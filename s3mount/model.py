@@ -42,6 +42,18 @@ class Attr:
 
 
 @dataclass(frozen=True, slots=True)
+class AttrChange:
+    """What setattr is to change; None leaves as it is. Of `mode` the permission bits count."""
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    size: int | None = None
+    atime_ns: int | None = None
+    mtime_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DirEntry:
     """One name in a directory, with its attributes (the kernel's readdirplus wants both).
 

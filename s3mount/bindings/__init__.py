@@ -7,15 +7,14 @@ library; `load_binding()` does. It does not mount, and it does not install anyth
 import importlib
 import os
 import sys
-from collections.abc import Iterator, MutableMapping
 from typing import Protocol
 
 from s3mount.bindings.served import Ready, ServedFileSystem
 from s3mount.errors import MountPointUnusable
 
-LIBRARY_NAMES = ("fuse3", "fuse")
+LIBRARY_NAME = "fuse3"
 INSTALL_HINT = {
-    "linux": "install FUSE: apt install fuse3 (Debian, Ubuntu) or dnf install fuse3-libs fuse3 (Fedora)",
+    "linux": "install FUSE 3: apt install fuse3 (Debian, Ubuntu) or dnf install fuse3-libs fuse3 (Fedora)",
     "darwin": "install macFUSE: https://macfuse.github.io",
 }
 
@@ -36,31 +35,21 @@ class RunBinding(Protocol):
 
 
 def load_binding() -> RunBinding:
-    """The binding's run function. Raises MountPointUnusable naming each thing tried and what to install.
+    """The binding's run function. Raises MountPointUnusable naming the library tried and what to install.
 
-    The order is fuse3, then fuse: left to itself mfusepy takes libfuse 2 where both are installed, which has neither
+    It is libfuse 3, from 3.10 on: left to itself mfusepy takes libfuse 2 where both are installed, which has neither
     rename flags nor readdir with attributes. FUSE_LIBRARY_PATH or FUSE_LIBRARY_NAME in the environment win.
     """
-    failures: list[str] = []
-    for library in _candidates(os.environ):
-        if library is not None:
-            os.environ["FUSE_LIBRARY_NAME"] = library
-        try:
-            importlib.import_module("mfusepy")
-        except (ImportError, OSError, AttributeError) as error:
-            failures.append(f"{library or 'the library named in the environment'}: {error}")
-            if library is not None:
-                del os.environ["FUSE_LIBRARY_NAME"]
-            continue
+    is_ours = sys.platform == "linux" and not any(map(os.environ.get, ("FUSE_LIBRARY_PATH", "FUSE_LIBRARY_NAME")))
+    if is_ours:
+        os.environ["FUSE_LIBRARY_NAME"] = LIBRARY_NAME
+    try:
+        importlib.import_module("mfusepy")
         run: RunBinding = importlib.import_module("s3mount.bindings.fuse_session").run_fuse
-        return run
-    hint = INSTALL_HINT.get(sys.platform, "install libfuse 3")
-    raise MountPointUnusable(f"no usable FUSE library ({'; '.join(failures)}); {hint}")
-
-
-def _candidates(environment: MutableMapping[str, str]) -> Iterator[str | None]:
-    """Library names to try, in order; None leaves the environment's choice alone."""
-    if environment.get("FUSE_LIBRARY_PATH") or environment.get("FUSE_LIBRARY_NAME") or sys.platform != "linux":
-        yield None
-        return
-    yield from LIBRARY_NAMES
+    except (ImportError, OSError, AttributeError) as error:
+        if is_ours:
+            del os.environ["FUSE_LIBRARY_NAME"]
+        tried = LIBRARY_NAME if is_ours else "the library named in the environment"
+        hint = INSTALL_HINT.get(sys.platform, "install libfuse 3")
+        raise MountPointUnusable(f"no usable FUSE library ({tried}: {error}); {hint}") from error
+    return run

@@ -19,7 +19,6 @@ ERRNO: dict[type[FsError], int] = {
     errors.ReadOnly: errno.EROFS,
     errors.InvalidArgument: errno.EINVAL,
     # "Illegal byte sequence" is what other file systems answer for a name that their encoding cannot hold.
-    errors.InvalidName: errno.EILSEQ,
     errors.NameTooLong: errno.ENAMETOOLONG,
     errors.FileTooLarge: errno.EFBIG,
     errors.NoSpace: errno.ENOSPC,

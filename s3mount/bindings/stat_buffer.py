@@ -1,34 +1,35 @@
-"""Attr and VolumeInfo into the C structures that libfuse reads; utimens arguments out of them.
+"""Attr and VolumeInfo as the bytes of the C structures that libfuse reads; the arguments of setattr out of them.
 
-Called by FuseSession from libfuse's threads; pure but for the memory it is handed. The layout of `struct stat` is
-taken from mfusepy, whose tables know each platform; it is compiled into one struct format, because a pack is ten
-times cheaper than as many ctypes assignments and this runs for every file of every listing.
+Called by FuseCallbacks from libfuse's threads; pure. The layout of `struct stat` is taken from mfusepy, whose tables
+know each platform; it is compiled into one struct format, because a pack is ten times cheaper than as many ctypes
+assignments and this runs for every lookup and every entry of a listing. Bytes, because ctypes passes them as a pointer
+without making anything.
 """
 
 import ctypes
-import stat
 import struct
-import sys
-from typing import Any
+from operator import itemgetter
 
 import mfusepy
 
-from s3mount.model import Attr, VolumeInfo
+from s3mount.bindings.lowlevel_abi import fuse_entry_param
+from s3mount.model import Attr, AttrChange, VolumeInfo
 
 # stdio and many copying tools write in pieces of st_blksize; each piece is one upcall.
 PREFERRED_IO_BYTES = 128 << 10
 NS_PER_S = 1_000_000_000
-# sys/stat.h; a time of these nanoseconds asks for "now" or for "leave as it is".
-UTIME_NOW, UTIME_OMIT = (-1, -2) if sys.platform == "darwin" else ((1 << 30) - 1, (1 << 30) - 2)
-# The inode number libfuse itself gives to an entry it knows nothing of; 0 would make the C library skip the entry.
-UNKNOWN_INO = 0xFFFFFFFF
+ATTR_TIMEOUT_S = 1.0
+
+# FUSE_SET_ATTR_*, fuse_lowlevel.h
+SET_MODE, SET_UID, SET_GID, SET_SIZE, SET_ATIME, SET_MTIME = (1 << bit for bit in range(6))
+SET_ATIME_NOW, SET_MTIME_NOW = 1 << 7, 1 << 8
 
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _FIELDS = ("st_ino", "st_mode", "st_nlink", "st_uid", "st_gid", "st_size", "st_blksize", "st_blocks")
 _TIMES = ("st_atimespec", "st_mtimespec", "st_ctimespec")
 
 
-def _compile() -> tuple[struct.Struct, tuple[int, ...]]:
+def _compile() -> tuple[str, list[int]]:
     """The format of struct stat, and for each packed place the number of the value in `_values` that goes there."""
     places: list[tuple[int, str, int]] = []
     for number, name in enumerate(_FIELDS):
@@ -41,24 +42,28 @@ def _compile() -> tuple[struct.Struct, tuple[int, ...]]:
             code = _CODES[inner.size].lower()
             places.append((field.offset + inner.offset, code, len(_FIELDS) + 2 * number + half))
     places.sort()
-    layout, end = "=", 0
+    layout, end = "", 0
     for offset, code, _number in places:
         layout += f"{offset - end}x{code}"
         end = offset + struct.calcsize(f"={code}")
     layout += f"{ctypes.sizeof(mfusepy.c_stat) - end}x"
-    return struct.Struct(layout), tuple(number for _offset, _code, number in places)
+    return layout, [number for _offset, _code, number in places]
 
 
-_FORMAT, _ORDER = _compile()
-_PACK_INTO = _FORMAT.pack_into
+_LAYOUT, _order = _compile()
+_in_order = itemgetter(*_order)
+_pack_stat = struct.Struct(f"={_LAYOUT}").pack
+# ino, generation, attr, attr_timeout, entry_timeout
+_ENTRY = struct.Struct(f"=QQ{_LAYOUT}dd")
+_pack_entry = _ENTRY.pack
+assert _ENTRY.size == ctypes.sizeof(fuse_entry_param)
 
 
-def fill_stat(buffer: Any, attr: Attr) -> None:
-    """Write `attr` over the whole of `buffer`, a c_stat."""
+def _values(attr: Attr) -> tuple[int, ...]:
     atime_s, atime_ns = divmod(attr.atime_ns, NS_PER_S)
     mtime_s, mtime_ns = divmod(attr.mtime_ns, NS_PER_S)
     ctime_s, ctime_ns = divmod(attr.ctime_ns, NS_PER_S)
-    values = (
+    return (
         attr.ino,
         attr.mode,
         attr.nlink,
@@ -74,29 +79,49 @@ def fill_stat(buffer: Any, attr: Attr) -> None:
         ctime_s,
         ctime_ns,
     )
-    _PACK_INTO(buffer, 0, *[values[number] for number in _ORDER])
 
 
-def fill_entry(buffer: Any, ino: int, mode: int) -> None:
-    """Write what a plain directory entry shows: the inode number and the file type, 0 for "not known yet"."""
-    buffer.st_ino = ino
-    buffer.st_mode = stat.S_IFMT(mode)
+def stat_bytes(attr: Attr) -> bytes:
+    """A whole struct stat."""
+    return _pack_stat(*_in_order(_values(attr)))
 
 
-def fill_statvfs(buffer: Any, volume: VolumeInfo) -> None:
-    """Write `volume` into a c_statvfs, whose other fields libfuse has zeroed."""
-    buffer.f_bsize = buffer.f_frsize = volume.block_size
-    buffer.f_blocks = volume.blocks
-    buffer.f_bfree = buffer.f_bavail = volume.blocks_free
-    buffer.f_files = volume.files
-    buffer.f_ffree = buffer.f_favail = volume.files_free
-    buffer.f_namemax = volume.name_bytes_max
+def entry_bytes(attr: Attr, *, is_complete: bool = True) -> bytes:
+    """A whole struct fuse_entry_param. Not complete: the kernel is to remember nothing of this inode, and only its
+    number and type are shown (fuse_add_direntry_plus takes both from the attributes)."""
+    timeout_s = ATTR_TIMEOUT_S
+    return _pack_entry(attr.ino if is_complete else 0, 0, *_in_order(_values(attr)), timeout_s, timeout_s)
 
 
-def read_time(value: Any, now_ns: int) -> int | None:
-    """A timespec of utimensat(2) in ns since the epoch; None for UTIME_OMIT, `now_ns` for UTIME_NOW."""
-    if value.tv_nsec == UTIME_OMIT:
-        return None
-    if value.tv_nsec == UTIME_NOW:
+def statvfs_of(volume: VolumeInfo) -> ctypes.Structure:
+    filled: ctypes.Structure = mfusepy.c_statvfs()
+    filled.f_bsize = filled.f_frsize = volume.block_size
+    filled.f_blocks = volume.blocks
+    filled.f_bfree = filled.f_bavail = volume.blocks_free
+    filled.f_files = volume.files
+    filled.f_ffree = filled.f_favail = volume.files_free
+    filled.f_namemax = volume.name_bytes_max
+    return filled
+
+
+def attr_change(address: int, to_set: int, now_ns: int) -> AttrChange:
+    """What a setattr asks for, from the struct stat at `address` and the bits that say what of it counts.
+
+    truncate(2) asks for the size and for mtime "now" at once, which a change of size comes with anyway."""
+    asked = mfusepy.c_stat.from_address(address)
+    if to_set & SET_SIZE and to_set & SET_MTIME_NOW:
+        to_set &= ~(SET_MTIME | SET_MTIME_NOW)
+    return AttrChange(
+        mode=asked.st_mode & 0o7777 if to_set & SET_MODE else None,
+        uid=asked.st_uid if to_set & SET_UID else None,
+        gid=asked.st_gid if to_set & SET_GID else None,
+        size=asked.st_size if to_set & SET_SIZE else None,
+        atime_ns=_time_ns(asked.st_atimespec, to_set, SET_ATIME, SET_ATIME_NOW, now_ns),
+        mtime_ns=_time_ns(asked.st_mtimespec, to_set, SET_MTIME, SET_MTIME_NOW, now_ns),
+    )
+
+
+def _time_ns(value: ctypes.Structure, to_set: int, explicit: int, now: int, now_ns: int) -> int | None:
+    if to_set & now:
         return now_ns
-    return int(value.tv_sec) * NS_PER_S + int(value.tv_nsec)
+    return int(value.tv_sec) * NS_PER_S + int(value.tv_nsec) if to_set & explicit else None

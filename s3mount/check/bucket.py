@@ -118,7 +118,7 @@ def _extra(context: CheckContext, key: ObjectKey) -> list[Finding]:
     index = context.index
     above = keys.ancestor_keys(key)
     parent = index.dentries.resolve_key(above[-1] if above else keys.ROOT_KEY)
-    if parent is None or not parent.is_listed or not keys.is_listable(key.rstrip("/").rpartition("/")[2]):
+    if parent is None or not parent.is_listed:
         return []
     if key == keys.ROOT_KEY or index.dentries.resolve_key(key) is not None or index.tombstones.find(key) is not None:
         return []

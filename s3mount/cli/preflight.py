@@ -5,7 +5,6 @@ folder; changes nothing else. Does not talk to S3.
 """
 
 import contextlib
-import importlib
 import os
 import shutil
 import sys
@@ -13,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from s3mount.bindings import load_binding
 from s3mount.control.mount_table import Liveness, find_mount, probe
 from s3mount.errors import MountError, MountPointUnusable
 from s3mount.private import check_folder, make_folder
@@ -49,14 +49,11 @@ def check_fuse(*, allow_other: bool, device: Path = _FUSE_DEVICE, conf: Path = _
     if sys.platform == "linux":
         _check_device(device)
         if os.geteuid() != 0:
-            if shutil.which("fusermount3") is None and shutil.which("fusermount") is None:
+            if shutil.which("fusermount3") is None:
                 raise MountPointUnusable(f"fusermount3 is missing: {_HOW_TO_INSTALL}")
             if allow_other and not _others_may(conf):
                 raise MountPointUnusable(f"--allow-other needs the line user_allow_other in {conf}")
-    try:
-        importlib.import_module("mfusepy")
-    except (OSError, ImportError) as error:
-        raise MountPointUnusable(f"the FUSE library cannot be loaded ({error}): {_HOW_TO_INSTALL}") from error
+    load_binding()
 
 
 def _check_device(device: Path) -> None:

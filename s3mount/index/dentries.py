@@ -1,16 +1,42 @@
-"""Names: (parent, name) -> ino, the way back from ino to path, and the link counts that follow from them."""
+"""Names: (parent, name) -> ino, the way back from ino to path and key, and the link counts that follow from them.
+
+A name tells the component of the key that it stands for (names.py), or its row does: `component`.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 from cachetools import LRUCache
 
-from s3mount import keys
+from s3mount import keys, names
+from s3mount.errors import Exists
 from s3mount.index.database import Database
 from s3mount.index.inodes import Inodes
 from s3mount.model import ROOT_INO, Ino, Inode, ObjectKey
 
 CACHED_DENTRIES_MAX = 200_000
+LONG_COMPONENTS_MAX = 10_000
+
+
+class Entry(NamedTuple):
+    """One name. `component`: None when the name tells it."""
+
+    parent: Ino
+    name: str
+    component: str | None
+
+    def key_component(self, *, is_dir: bool) -> str:
+        return names.component_of(self.name, is_dir=is_dir) if self.component is None else self.component
+
+
+def _to_column(name: str) -> str | bytes:
+    """SQLite's text is UTF-8: a name of other bytes is a blob."""
+    return name if names.is_utf8(name) else names.to_bytes(name)
+
+
+def _from_column(value: str | bytes) -> str:
+    return value if isinstance(value, str) else names.from_bytes(value)
 
 
 class Dentries:
@@ -18,39 +44,98 @@ class Dentries:
         self._database = database
         self._inodes = inodes
         self._cache: LRUCache[tuple[Ino, str], Ino] = LRUCache(CACHED_DENTRIES_MAX)
-        self._parents: LRUCache[Ino, tuple[Ino, str]] = LRUCache(CACHED_DENTRIES_MAX)
+        self._entries: LRUCache[Ino, Entry] = LRUCache(CACHED_DENTRIES_MAX)
+        # What hashed names stand for: a file that replaces one, or is made anew after it, gets the same key.
+        self._long: LRUCache[str, str] = LRUCache(LONG_COMPONENTS_MAX)
+        # Nearly every index has no such row, and its changes are spared the question.
+        self._has_recorded = database.row("SELECT 1 FROM dentry WHERE component IS NOT NULL LIMIT 1") is not None
         database.on_rollback(self._cache.clear)
-        database.on_rollback(self._parents.clear)
+        database.on_rollback(self._entries.clear)
 
     def lookup(self, parent: Ino, name: str) -> Ino | None:
         with self._database.locked():
             ino = self._cache.get((parent, name))
             if ino is None:
-                row = self._database.row("SELECT ino FROM dentry WHERE parent = ? AND name = ?", parent, name)
+                sql = "SELECT ino FROM dentry WHERE parent = ? AND name = ?"
+                row = self._database.row(sql, parent, _to_column(name))
                 if row is None:
                     return None
                 ino = self._cache[parent, name] = Ino(row[0])
             return ino
 
     def children(self, parent: Ino) -> list[tuple[str, Ino]]:
-        return self._database.rows("SELECT name, ino FROM dentry WHERE parent = ? ORDER BY name", parent)
+        sql = "SELECT name, ino FROM dentry WHERE parent = ? ORDER BY name"
+        return [(_from_column(name), ino) for name, ino in self._database.rows(sql, parent)]
+
+    def entries(self, parent: Ino) -> list[tuple[Entry, Ino]]:
+        """The same, with what a name does not tell of its key."""
+        rows = self._database.rows("SELECT name, component, ino FROM dentry WHERE parent = ?", parent)
+        return [(Entry(parent, _from_column(name), component), ino) for name, component, ino in rows]
 
     def is_empty(self, parent: Ino) -> bool:
         return self._database.row("SELECT 1 FROM dentry WHERE parent = ? LIMIT 1", parent) is None
 
-    def add(self, parent: Ino, name: str, inode: Inode) -> None:
-        """Give `inode` a name. Its own link count is the caller's; a subdirectory counts for its parent."""
+    def add(self, parent: Ino, name: str, inode: Inode, component: str | None = None) -> None:
+        """Give `inode` a name, which stands for `component` of a key, or for what it tells. Its own link count is the
+        caller's; a subdirectory counts for its parent. Raises Exists when another name stands for that already."""
         with self._database.locked():
-            self._database.write("INSERT INTO dentry VALUES (?, ?, ?)", parent, name, inode.ino)
+            told = names.component_of(name, is_dir=inode.is_dir)
+            if component is None:
+                component = self._meant(parent, name, inode) or told
+            if self._recorded(parent, component, is_dir=inode.is_dir) is not None:
+                raise Exists(f"{name!r} is another name's object")
+            entry = Entry(parent, name, None if component == told else component)
+            self._has_recorded |= entry.component is not None
+            self._database.write(
+                "INSERT INTO dentry VALUES (?, ?, ?, ?)", parent, _to_column(name), inode.ino, entry.component
+            )
             self._cache[parent, name] = inode.ino
-            self._parents[inode.ino] = (parent, name)
+            self._remember(inode.ino, entry)
             self._count_subdirectory(parent, inode, +1)
+
+    def _meant(self, parent: Ino, name: str, inode: Inode) -> str | None:
+        """What a new entry of this name is to be in the bucket, where the name alone does not tell."""
+        if "%" not in name:
+            return None
+        if names.is_hashed(name):
+            component = self._long.get(name)
+            is_taken = component is not None and self.named(parent, component, is_dir=inode.is_dir) is not None
+            return None if is_taken else component
+        directory = None if inode.is_dir else names.beside(name)
+        there = None if directory is None else self.lookup(parent, directory)
+        if there is None or not self._inodes.get(there).is_dir or self.named(parent, directory or "", is_dir=False):
+            return None
+        return directory
+
+    def _recorded(self, parent: Ino, component: str, *, is_dir: bool) -> tuple[str, Ino] | None:
+        """The name that stands for this component without telling it."""
+        if not self._has_recorded:
+            return None
+        # Without statistics SQLite would walk the directory.
+        sql = "SELECT name, ino FROM dentry INDEXED BY dentry_component WHERE parent = ? AND component = ?"
+        for name, ino in self._database.rows(sql, parent, component):
+            if self._inodes.get(ino).is_dir == is_dir:
+                return _from_column(name), ino
+        return None
+
+    def named(self, parent: Ino, component: str, *, is_dir: bool) -> tuple[str, Ino] | None:
+        """(name, ino) of the file, or of the directory, that this component of a key is in `parent`."""
+        with self._database.locked():
+            name = names.shown(component, is_dir=is_dir)
+            ino = self.lookup(parent, name)
+            if ino is not None and self._inodes.get(ino).is_dir == is_dir:
+                entry = self._entry(ino)
+                if entry is not None and entry.key_component(is_dir=is_dir) == component:
+                    return name, ino
+            return self._recorded(parent, component, is_dir=is_dir)
 
     def remove(self, parent: Ino, name: str, inode: Inode) -> None:
         with self._database.locked():
-            self._database.write("DELETE FROM dentry WHERE parent = ? AND name = ?", parent, name)
+            if names.is_hashed(name):
+                self._entry(inode.ino)  # what it stands for is remembered
+            self._database.write("DELETE FROM dentry WHERE parent = ? AND name = ?", parent, _to_column(name))
             self._cache.pop((parent, name), None)
-            self._parents.pop(inode.ino, None)
+            self._entries.pop(inode.ino, None)
             self._count_subdirectory(parent, inode, -1)
 
     def _count_subdirectory(self, parent: Ino, inode: Inode, change: int) -> None:
@@ -58,16 +143,33 @@ class Dentries:
             above = self._inodes.get(parent)
             self._inodes.update(replace(above, nlink=above.nlink + change))
 
+    def _entry(self, ino: Ino) -> Entry | None:
+        entry = self._entries.get(ino)
+        if entry is None:
+            row = self._database.row("SELECT parent, name, component FROM dentry WHERE ino = ? LIMIT 1", ino)
+            if row is None:
+                return None
+            entry = Entry(Ino(row[0]), _from_column(row[1]), row[2])
+            self._remember(ino, entry)
+        return entry
+
+    def _remember(self, ino: Ino, entry: Entry) -> None:
+        self._entries[ino] = entry
+        if entry.component is not None and names.is_hashed(entry.name):
+            self._long[entry.name] = entry.component
+
     def place(self, ino: Ino) -> tuple[Ino, str] | None:
         """(parent, name) of an inode; None for the root and for orphans."""
         with self._database.locked():
-            found = self._parents.get(ino)
-            if found is None:
-                row = self._database.row("SELECT parent, name FROM dentry WHERE ino = ? LIMIT 1", ino)
-                if row is None:
-                    return None
-                found = self._parents[ino] = (Ino(row[0]), row[1])
-            return found
+            entry = self._entry(ino)
+            return None if entry is None else (entry.parent, entry.name)
+
+    def component(self, inode: Inode) -> str:
+        """Of a key, that the name of this inode (not an orphan) stands for."""
+        with self._database.locked():
+            entry = self._entry(inode.ino)
+            assert entry is not None
+            return entry.key_component(is_dir=inode.is_dir)
 
     def ancestors(self, ino: Ino) -> Iterator[Ino]:
         """The directories above `ino`, its parent first, the root last."""
@@ -79,16 +181,15 @@ class Dentries:
     def path_key(self, inode: Inode) -> ObjectKey | None:
         """The key that the inode's path stands for; None for an orphan (or for something below one)."""
         with self._database.locked():
-            names: list[str] = []
-            ino = inode.ino
+            parts: list[str] = []
+            ino, is_dir = inode.ino, inode.is_dir
             while ino != ROOT_INO:
-                place = self.place(ino)
-                if place is None:
+                entry = self._entry(ino)
+                if entry is None:
                     return None
-                ino = place[0]
-                names.append(place[1])
-            key = "/".join(reversed(names))
-            return ObjectKey(f"{key}/" if inode.is_dir and key else key)
+                parts.append(_part(entry, is_dir=is_dir))
+                ino, is_dir = entry.parent, True
+            return ObjectKey("".join(reversed(parts)))
 
     def written_key(self, inode: Inode) -> ObjectKey | None:
         """Where a move of the directories above expects this: for a directory its remote key, or, while it has none,
@@ -96,21 +197,26 @@ class Dentries:
         with self._database.locked():
             parts: list[str] = []
             while not inode.is_dir or inode.remote_key is None:
-                place = self.place(inode.ino)
-                if place is None:
+                entry = self._entry(inode.ino)
+                if entry is None:
                     return None
-                parts.append(f"{place[1]}/" if inode.is_dir else place[1])
-                inode = self._inodes.get(place[0])
+                parts.append(_part(entry, is_dir=inode.is_dir))
+                inode = self._inodes.get(entry.parent)
             return ObjectKey(inode.remote_key + "".join(reversed(parts)))
 
     def resolve_key(self, key: ObjectKey) -> Inode | None:
         """The inode whose path stands for `key` now, by the index alone."""
         with self._database.locked():
             ino = ROOT_INO
-            for name in keys.split_path(key):
-                child = self.lookup(ino, name)
-                if child is None:
+            components = keys.split_key(key)
+            for depth, component in enumerate(components, start=1):
+                found = self.named(ino, component, is_dir=depth < len(components) or key.endswith("/"))
+                if found is None:
                     return None
-                ino = child
-            inode = self._inodes.get(ino)
-            return inode if inode.is_dir == (key.endswith("/") or key == keys.ROOT_KEY) else None
+                ino = found[1]
+            return self._inodes.get(ino)
+
+
+def _part(entry: Entry, *, is_dir: bool) -> str:
+    component = entry.key_component(is_dir=is_dir)
+    return f"{component}/" if is_dir else component

@@ -91,10 +91,10 @@ class Index:
             root = Inode(ROOT_INO, mode, uid, gid, 0, now_ns, now_ns, nlink=2)
             self.inodes.insert(replace(root, remote_key=ROOT_KEY, metadata_known=not has_key))
 
-    def create(self, parent: Ino, name: str, inode: Inode) -> Inode:
-        """Add an inode and its first name."""
+    def create(self, parent: Ino, name: str, inode: Inode, component: str | None = None) -> Inode:
+        """Add an inode and its first name. Raises Exists, see Dentries.add."""
         inode = self.inodes.insert(inode)
-        self.dentries.add(parent, name, inode)
+        self.dentries.add(parent, name, inode, component)
         return inode
 
     def drop(self, inode: Inode, due_ns: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from cachetools import LRUCache
 
+from s3mount import names
 from s3mount.clock import Clock
 from s3mount.index.database import Database
 from s3mount.index.schema import DUE_NEVER
@@ -27,7 +28,22 @@ _UPDATE = f"UPDATE inode SET {', '.join(f'{name} = ?' for name in COLUMNS[1:])} 
 assert COLUMNS[0] == "ino"
 
 
-_values: Callable[[Inode], tuple[Any, ...]] = attrgetter(*COLUMNS)
+_fields: Callable[[Inode], tuple[Any, ...]] = attrgetter(*COLUMNS)
+_TARGET = COLUMNS.index("target")
+
+
+def _values(inode: Inode) -> tuple[Any, ...]:
+    """The row's. SQLite's text is UTF-8: a target of other bytes is a blob."""
+    values = _fields(inode)
+    if inode.target is None or names.is_utf8(inode.target):
+        return values
+    return (*values[:_TARGET], names.to_bytes(inode.target), *values[_TARGET + 1 :])
+
+
+def _inode(row: Sequence[Any]) -> Inode:
+    inode = Inode(*row)
+    target = row[_TARGET]
+    return replace(inode, target=names.from_bytes(target)) if isinstance(target, bytes) else inode
 
 
 class Inodes:
@@ -62,7 +78,7 @@ class Inodes:
                 row = self._database.row(f"{_SELECT} WHERE ino = ?", ino)
                 if row is None:
                     return None
-                inode = self._cache[ino] = Inode(*row)
+                inode = self._cache[ino] = _inode(row)
             return inode
 
     def get(self, ino: Ino) -> Inode:

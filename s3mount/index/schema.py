@@ -5,7 +5,7 @@ This page is the reference for the index format. A change of it is a new SCHEMA_
 Times are nanoseconds since the epoch. Keys are relative to the mounted prefix. NULL always means "none", never zero.
 """
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 DDL = """
 -- Facts about the index itself:
@@ -25,7 +25,8 @@ CREATE TABLE fact (
 --   atime_ns            NULL: never set by anyone, shown as mtime
 --   nlink               files, symlinks: how many dentries name it; directories: 2 + the number of subdirectories.
 --                       0: unlinked but open; such rows are removed at the last release, or at the next mount
---   target              symlinks: where it points; NULL: the object's body is not fetched yet
+--   target              symlinks: where it points, a blob when it is not UTF-8; NULL: the object's body is not
+--                       fetched yet
 -- What has changed here, and how much of it the bucket has; owed exactly when ahead (and nlink > 0):
 --   content_generation  bumped by every change of the bytes; may be ahead of this row in memory while a file is open
 --   content_uploaded    the content_generation whose bytes are the object's
@@ -77,13 +78,18 @@ CREATE INDEX inode_orphan ON inode (ino) WHERE nlink = 0;
 CREATE INDEX inode_attempt ON inode (attempt_key) WHERE attempt_key IS NOT NULL;
 
 -- (parent, name) -> ino. Every inode but the root and orphans has at least one.
+--   name       as it is shown; a blob when it is not UTF-8
+--   component  of the key that the name stands for; NULL: the one that the name tells, see names.py. In a directory no
+--              two files, and no two directories, stand for the same
 CREATE TABLE dentry (
-    parent INTEGER NOT NULL,
-    name   TEXT NOT NULL,
-    ino    INTEGER NOT NULL,
+    parent    INTEGER NOT NULL,
+    name      TEXT NOT NULL,
+    ino       INTEGER NOT NULL,
+    component TEXT,
     PRIMARY KEY (parent, name)
 ) WITHOUT ROWID;
 CREATE INDEX dentry_ino ON dentry (ino);
+CREATE INDEX dentry_component ON dentry (parent, component) WHERE component IS NOT NULL;
 
 -- Keys that nobody wants any more, DELETE not yet confirmed. A key ending in "/" stands for a directory: its marker,
 -- and the fact that its prefix, still listed while objects leave it, is no directory here.

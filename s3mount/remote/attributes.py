@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from s3mount import foreign_metadata, metadata
+from s3mount import foreign_metadata, metadata, names
 from s3mount.ending import end_pool
 from s3mount.errors import Missing, StoreError
 from s3mount.index.index import Index
@@ -119,6 +119,9 @@ def with_metadata(inode: Inode, info: ObjectInfo) -> Inode:
     if attributes.mode is not None:
         is_link = not inode.is_dir and stat.S_ISLNK(attributes.mode)
         mode = (stat.S_IFLNK if is_link else stat.S_IFMT(inode.mode)) | stat.S_IMODE(attributes.mode)
+    if attributes.target is not None:
+        mode = stat.S_IFLNK | stat.S_IMODE(mode)
+        inode = replace(inode, target=attributes.target, size=len(names.to_bytes(attributes.target)))
     mtime_ns = attributes.mtime_ns if attributes.mtime_ns is not None else info.last_modified_ns
     return replace(
         inode, mode=mode,
@@ -128,6 +131,7 @@ def with_metadata(inode: Inode, info: ObjectInfo) -> Inode:
         atime_ns=attributes.atime_ns,
         ctime_ns=info.last_modified_ns,
         remote_etag=info.etag,
+        remote_size=info.size if inode.is_dir else inode.remote_size,
         foreign_metadata=foreign_metadata.pick(found),
         metadata_known=True,
     )  # fmt: skip

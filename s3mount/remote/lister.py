@@ -21,7 +21,6 @@ from s3mount.store.base import ObjectStore
 log = logging.getLogger(__name__)
 
 FRESH_DIRECTORIES_MAX = 100_000
-REPORTED_MAX = 10_000
 # Offline, the index answers for every directory that was listed before; this often S3 is asked whether it is back.
 PROBE_S = 5.0
 
@@ -47,7 +46,6 @@ class Lister:
         self._observer = observer
         self._flights = Flights()
         self._lock = threading.Lock()
-        self._reported: LRUCache[ObjectKey, str] = LRUCache(REPORTED_MAX)
         self._fresh_until_s: LRUCache[Ino, float] = LRUCache(FRESH_DIRECTORIES_MAX)
         self._is_offline = False
         self._probe_at_s = 0.0
@@ -103,14 +101,6 @@ class Lister:
         directory = self._index.inodes.find(ino)
         return directory is not None and directory.is_listed
 
-    def _report_once(self, key: ObjectKey, why: str) -> None:
-        """Every listing meets the same keys again; the log tells of each once."""
-        with self._lock:
-            is_news = self._reported.get(key) != why
-            self._reported[key] = why
-        if is_news:
-            log.warning("object %r %s: it is left out of its directory", key, why)
-
     def ensure_listed(self, ino: Ino) -> None:
         """Return when every child the bucket has is in the index, however long ago that was learnt."""
         directory = self._index.inodes.find(ino)
@@ -126,7 +116,7 @@ class Lister:
         with self._guard.listing() as began:
             merge = DirectoryMerge(
                 self._index, self._guard, self._defaults, self._clock,
-                dir_ino=ino, dir_key=directory.remote_key, began=began, report=self._report_once,
+                dir_ino=ino, dir_key=directory.remote_key, began=began,
             )  # fmt: skip
             try:
                 token = None

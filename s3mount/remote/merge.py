@@ -6,19 +6,22 @@ Rules, in this order, for a key of the listing:
   - a key that a write of ours is, or was, under way to: not looked at
   - the remote_key of the inode at this name: another ETag is a foreign change, taken over unless local work is owed
     (then the upload meets the foreign object and keeps both)
-  - a name taken by another inode: left alone, the upload will meet the object; unless that one is of the other kind,
-    file or directory, and goes with this listing
-  - otherwise a new inode, with the mount's default attributes until its metadata is asked for
-A name that the listing lacks is removed when the bucket had it and nothing of it, or below it, is owed; so is a file
-whose key has become a prefix as well.
+  - the key of an inode here that has no object yet: left alone, the upload will meet the object
+  - otherwise a new inode, with the mount's default attributes until its metadata is asked for, under the name that the
+    key's last component has (names.py)
+A name that the listing lacks is removed when the bucket had it and nothing of it, or below it, is owed.
+
+Where a key is a prefix too, the directory has the name and the file one of those that follow. Such a pair waits for the
+end of the listing, which may show that one of the two is gone; a file with work owed keeps its name until that is done,
+and the directory is shown after.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from s3mount import keys
+from s3mount import names
 from s3mount.clock import Clock
 from s3mount.index.index import Index
 from s3mount.model import Ino, Inode, ObjectInfo, ObjectKey
@@ -63,10 +66,8 @@ class DirectoryMerge:
 
     def __init__(
         self, index: Index, guard: WriteGuard, defaults: Defaults, clock: Clock, *, dir_ino: Ino, dir_key: ObjectKey,
-        began: int, report: Callable[[ObjectKey, str], None],
+        began: int,
     ):  # fmt: skip
-        """`report(key, why)` is told of each object that cannot be shown."""
-        self._report = report
         self._index = index
         self._guard = guard
         self._defaults = defaults
@@ -74,8 +75,7 @@ class DirectoryMerge:
         self._dir_ino = dir_ino
         self._dir_key = dir_key
         self._began = began
-        self._seen: set[str] = set()  # names; those of prefixes end in "/"
-        self._foreign_prefixes: set[str] = set()  # those of "seen" that are no directory of ours on its way elsewhere
+        self._seen: set[str] = set()  # components of keys; those of prefixes end in "/"
         self._late: list[ObjectInfo | ObjectKey] = []
         self.result = MergeResult()
 
@@ -98,11 +98,11 @@ class DirectoryMerge:
             directory = self._index.inodes.find(self._dir_ino)
             if directory is None or directory.remote_key != self._dir_key:
                 return self.result
-            for name, ino in self._index.dentries.children(self._dir_ino):
+            for entry, ino in self._index.dentries.entries(self._dir_ino):
                 inode = self._index.inodes.get(ino)
-                is_seen = (f"{name}/" if inode.is_dir else name) in self._seen
-                if not is_seen or (not inode.is_dir and name in self._foreign_prefixes):
-                    self._remove_if_gone(self._dir_ino, name, inode)
+                component = entry.key_component(is_dir=inode.is_dir)
+                if (f"{component}/" if inode.is_dir else component) not in self._seen:
+                    self._remove_if_gone(self._dir_ino, entry.name, inode)
             self._merge_late()
             directory = self._index.inodes.get(self._dir_ino)
             if not directory.is_listed:
@@ -110,20 +110,17 @@ class DirectoryMerge:
         return self.result
 
     def _merge_late(self) -> None:
-        """Names that an inode of the other kind had: it may be gone by now. Directories first, they hide files."""
+        """Names that an inode of the other kind had: it may be gone by now. Directories first, they have the name."""
         late, self._late = self._late, []
         for entry in sorted(late, key=lambda entry: isinstance(entry, ObjectInfo)):
             if isinstance(entry, ObjectInfo):
-                self._merge_object(entry)
+                self._merge_object(entry, is_late=True)
             else:
-                self._merge_prefix(entry)
+                self._merge_prefix(entry, is_late=True)
 
-    def _name(self, key: ObjectKey, suffix: str) -> str | None:
-        name = key[len(self._dir_key) : len(key) - len(suffix)]
-        if keys.is_listable(name):
-            return name
-        self._report(key, "is not a file name")
-        return None
+    def _free_name(self, component: str, *, is_dir: bool) -> str:
+        found = names.candidates(component, is_dir=is_dir)
+        return next(name for name in found if self._index.dentries.lookup(self._dir_ino, name) is None)
 
     def _is_ours_to_ignore(self, key: ObjectKey) -> bool:
         return (
@@ -137,62 +134,84 @@ class DirectoryMerge:
             return  # SeaweedFS lists a directory without a marker as an object without an ETag
         if directory.is_owed or directory.remote_etag == info.etag or self._is_ours_to_ignore(info.key):
             return
-        self._index.inodes.update(replace(directory, remote_etag=info.etag, metadata_known=False))
+        found = replace(directory, remote_etag=info.etag, remote_size=info.size, metadata_known=False)
+        self._index.inodes.update(found)
 
-    def _merge_object(self, info: ObjectInfo) -> None:
-        name = self._name(info.key, "")
-        if name is None:
-            return
-        if name in self._foreign_prefixes:
-            self._report(info.key, "is hidden by the directory of the same name")
-            return
+    def _merge_object(self, info: ObjectInfo, *, is_late: bool = False) -> None:
+        component = info.key[len(self._dir_key) :]
         if self._is_ours_to_ignore(info.key):
-            self._seen.add(name)
+            self._seen.add(component)
             return
-        there = self._index.dentries.lookup(self._dir_ino, name)
+        there = self._index.dentries.named(self._dir_ino, component, is_dir=False)
         owner = self._index.inodes.with_remote_key(info.key)
-        if owner is not None and owner.ino != there:
+        if owner is not None and (there is None or owner.ino != there[1]):
             return
-        self._seen.add(name)
+        self._seen.add(component)
         if owner is not None:
             if is_foreign_change(owner, info):
                 self.result.replaced.append((owner.ino, info))
         elif there is None:
-            self._add_file(name, info)
-        elif self._index.inodes.get(there).is_dir:
-            self._late.append(info)
+            name = names.shown(component, is_dir=False)
+            if self._index.dentries.lookup(self._dir_ino, name) is None:
+                self._add_file(name, component, info)
+            elif is_late:
+                self._add_file(self._free_name(component, is_dir=False), component, info)
+            else:
+                self._late.append(info)
 
-    def _add_file(self, name: str, info: ObjectInfo) -> None:
+    def _add_file(self, name: str, component: str, info: ObjectInfo) -> None:
         inode = Inode(
             Ino(0), self._defaults.file_mode, self._defaults.uid, self._defaults.gid, info.size,
             info.last_modified_ns, info.last_modified_ns, remote_key=info.key, remote_etag=info.etag,
             remote_size=info.size, metadata_known=False,
         )  # fmt: skip
-        self._index.create(self._dir_ino, name, inode)
+        self._index.create(self._dir_ino, name, inode, component)
 
-    def _merge_prefix(self, key: ObjectKey) -> None:
-        name = self._name(key, "/")
-        if name is None:
-            return
-        there = self._index.dentries.lookup(self._dir_ino, name)
+    def _merge_prefix(self, key: ObjectKey, *, is_late: bool = False) -> None:
+        component = key[len(self._dir_key) : -1]
+        there = self._index.dentries.named(self._dir_ino, component, is_dir=True)
         if self._is_ours_to_ignore(key):
-            self._seen.add(f"{name}/")
+            self._seen.add(f"{component}/")
             return
         owner = self._index.inodes.with_remote_key(key)
-        if owner is not None and owner.ino != there:
+        if owner is not None and (there is None or owner.ino != there[1]):
             return
-        self._seen.add(f"{name}/")
-        self._foreign_prefixes.add(name)
+        self._seen.add(f"{component}/")
         if there is not None:
-            if not self._index.inodes.get(there).is_dir:
-                self._late.append(key)
             return
+        name = names.shown(component, is_dir=True)
+        occupant = self._index.dentries.lookup(self._dir_ino, name)
+        if occupant is not None:
+            if not is_late:
+                self._late.append(key)
+                return
+            if not self._make_room(name, self._index.inodes.get(occupant)):
+                return
+            name = self._free_name(component, is_dir=True)
         now_ns = self._clock.now_ns()
         inode = Inode(
             Ino(0), self._defaults.dir_mode, self._defaults.uid, self._defaults.gid, 0, now_ns, now_ns, nlink=2,
             remote_key=key, metadata_known=False,
         )  # fmt: skip
-        self._index.create(self._dir_ino, name, inode)
+        self._index.create(self._dir_ino, name, inode, component)
+
+    def _make_room(self, name: str, occupant: Inode) -> bool:
+        """Show a file under another name than that of the directory that its key is a prefix of; False when work of
+        ours on it comes first."""
+        if occupant.is_dir:
+            return True
+        if occupant.is_owed or occupant.attempt_key is not None:
+            return False
+        component = self._index.dentries.component(occupant)
+        self._index.dentries.remove(self._dir_ino, name, occupant)
+        other = next(
+            other
+            for other in names.candidates(component, is_dir=False)
+            if other != name and self._index.dentries.lookup(self._dir_ino, other) is None
+        )
+        self._index.dentries.add(self._dir_ino, other, occupant, component)
+        log.info("%r is a directory now as well: the object is shown as %r", name, other)
+        return True
 
     def _remove_if_gone(self, parent: Ino, name: str, inode: Inode) -> None:
         key = self._index.dentries.path_key(inode)

@@ -1,6 +1,6 @@
 """What every part of the vfs works with: the floors below it, and the few steps all operations share.
 
-Threads: any. S3 may be asked only by `resolve`, `directory` and `known`, which hold no lock; what follows them runs in
+Threads: any. S3 may be asked only by `directory`, `place_in` and `known`, which hold no lock; what follows them runs in
 an index transaction and looks everything up again, since the tree may have changed in between.
 """
 
@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from s3mount import keys
 from s3mount.cache.filecache import FileCache
 from s3mount.clock import Clock
-from s3mount.errors import InvalidName, Missing, NotADirectory, NotFound, ReadOnly
+from s3mount.errors import Missing, NotADirectory, NotFound, ReadOnly
 from s3mount.index.index import Index
 from s3mount.locks import InodeLocks
 from s3mount.model import ROOT_INO, Ino, Inode
 from s3mount.remote.attributes import AttributeReader
 from s3mount.remote.lister import Lister
 from s3mount.store.base import StoreProperties
+from s3mount.vfs.departed import Departed
 from s3mount.vfs.discards import Discards
 from s3mount.vfs.handles import Handles
 from s3mount.writeback.writeback import WriteBack
@@ -49,15 +50,9 @@ class VfsContext:
     properties: StoreProperties
     options: VfsOptions
     discards: Discards
+    departed: Departed
 
     # -- reading the tree (may ask S3) ---------------------------------------------------------------------------
-
-    def resolve(self, path: str) -> Inode:
-        """The inode at `path`; every directory on the way is as fresh as promised."""
-        ino = ROOT_INO
-        for name in keys.split_path(path):
-            ino = self.lookup(self.directory(ino), name)
-        return self.live(ino)
 
     def live(self, ino: Ino) -> Inode:
         """The newest row. Raises NotFound when the inode went away since it was looked up."""
@@ -66,12 +61,12 @@ class VfsContext:
             raise NotFound("removed meanwhile")
         return inode
 
-    def resolve_parent(self, path: str) -> tuple[Ino, str]:
-        """(inode of the directory, name) for a path whose last component need not exist."""
-        *above, name = keys.split_path(path)
-        parent = self.directory(self.resolve("/".join(above)).ino)
+    def place_in(self, parent: Ino, name: str) -> Ino:
+        """`parent`, brought up to date, as a place where `name` may be made, moved or removed. Raises NotADirectory,
+        StoreError, and what keys.check_name does."""
+        self.directory(parent)
         keys.check_name(name)
-        return parent, name
+        return parent
 
     def directory(self, ino: Ino) -> Ino:
         """`ino` itself, when it is a directory, brought up to date. Raises NotADirectory, StoreError."""
@@ -81,10 +76,7 @@ class VfsContext:
         return ino
 
     def lookup(self, parent: Ino, name: str) -> Ino:
-        try:
-            keys.check_name(name)
-        except InvalidName as error:
-            raise NotFound(str(error)) from error
+        keys.check_name(name)
         ino = self.index.dentries.lookup(parent, name)
         if ino is None:
             raise NotFound(name)
@@ -147,4 +139,5 @@ class VfsContext:
         if inode is None or inode.nlink > 0 or self.handles.is_open(ino):
             return False
         self.index.drop(inode, self.due_ns())
+        self.departed.keep(inode)
         return True

@@ -9,6 +9,7 @@ import logging
 import os
 from dataclasses import replace
 
+from s3mount import names
 from s3mount.errors import (
     BadHandle,
     FileTooLarge,
@@ -35,20 +36,27 @@ class FileIO:
         self._context = context
         self._index = context.index
 
-    def open(self, path: str, flags: int) -> Fh:
+    def open(self, ino: Ino, flags: int) -> Fh:
+        """Raises Stale when the inode went away since it was looked up: the kernel then looks the name up again, and
+        finds what was renamed over it."""
         context = self._context
         if flags & (os.O_ACCMODE | os.O_TRUNC):
             context.require_writable()
-        inode = context.known(context.resolve(path))
-        if inode.is_dir:
-            raise IsADirectory(path)
+        inode = self._index.inodes.find(ino)
+        if inode is None:
+            raise Stale("removed meanwhile")
+        if context.known(inode).is_dir:
+            raise IsADirectory("a directory is opened as one")
         with self._index.transaction():
-            now = self._index.inodes.find(inode.ino)
-            if now is None or now.nlink == 0:
-                raise NotFound(path)
-            fh = context.handles.open_file(inode.ino, flags)
+            if self._index.inodes.find(ino) is None:
+                raise Stale("removed meanwhile")
+            fh = context.handles.open_file(ino, flags)
         if flags & os.O_TRUNC:
-            self.truncate(inode.ino, 0)
+            try:
+                self.truncate(ino, 0)
+            except BaseException:
+                self.release(fh)
+                raise
         return fh
 
     def read(self, fh: Fh, offset: int, size: int) -> bytes:
@@ -235,7 +243,7 @@ class FileIO:
         if inode.target is not None:
             return inode.target
         body = self._context.cache.read(inode.ino, inode.remote, start=0, end=inode.size) if inode.size else b""
-        target = body.decode("utf-8", "replace")
+        target = names.from_bytes(body)
         with self._index.transaction():
             now = self._index.inodes.find(inode.ino)
             if now is not None and now.remote == inode.remote:

@@ -13,6 +13,7 @@ from s3mount.locks import InodeLocks
 from s3mount.model import Ino, ObjectInfo
 from s3mount.remote.defaults import Defaults
 from s3mount.remote.merge import is_foreign_change, replaced_inode
+from s3mount.vfs.departed import Departed
 from s3mount.vfs.handles import Handles
 
 log = logging.getLogger(__name__)
@@ -20,14 +21,16 @@ log = logging.getLogger(__name__)
 
 class ForeignChanges:
     def __init__(
-        self, index: Index, cache: FileCache, handles: Handles, locks: InodeLocks, defaults: Defaults, clock: Clock
-    ):
+        self, index: Index, cache: FileCache, handles: Handles, locks: InodeLocks, defaults: Defaults, clock: Clock,
+        departed: Departed,
+    ):  # fmt: skip
         self._index = index
         self._cache = cache
         self._handles = handles
         self._locks = locks
         self._defaults = defaults
         self._clock = clock
+        self._departed = departed
 
     def replaced(self, ino: Ino, info: ObjectInfo) -> None:
         """Take the new version over, unless local work is owed by now: then the upload meets it.
@@ -57,6 +60,9 @@ class ForeignChanges:
             with self._index.transaction():
                 is_open = self._handles.is_open(ino)
                 if not is_open:
+                    inode = self._index.inodes.find(ino)
+                    if inode is not None:
+                        self._departed.keep(inode)
                     self._index.forget(ino)
             if not is_open:
                 self._cache.discard(ino)

@@ -35,12 +35,15 @@ class FileHandle:
         return bool(self.flags & os.O_APPEND)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DirHandle:
-    """One open of a directory, with the names it had then."""
+    """One open of a directory, with the names it had then, or when it was last read from its start again.
+
+    The kernel lets one thread at a time read through an open directory."""
 
     ino: Ino
     entries: Sequence[DirEntry]
+    is_begun: bool = False
 
 
 class Handles:

@@ -1,4 +1,4 @@
-"""Operations on names: create, mkdir, symlink, unlink, rmdir, rename, readdir.
+"""Operations on names, by the number of their directory: create, mkdir, symlink, unlink, rmdir, rename, readdir.
 
 None waits for S3 beyond bringing the directories involved up to date; what the bucket must learn is committed to the
 index before they return.
@@ -9,7 +9,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import replace
 
-from s3mount import keys
+from s3mount import keys, names
 from s3mount.errors import (
     Exists,
     InvalidArgument,
@@ -32,70 +32,82 @@ class Namespace:
         self._context = context
         self._index = context.index
 
-    def open_directory(self, path: str) -> Fh:
+    def open_directory(self, ino: Ino) -> Fh:
+        return self._context.handles.open_dir(ino, self._entries(ino))
+
+    def _entries(self, ino: Ino) -> Sequence[DirEntry]:
+        """The names of this moment. Raises NotADirectory, NotFound, StoreError."""
         context = self._context
-        directory = context.resolve(path)
-        context.directory(directory.ino)
+        context.directory(ino)
         entries: list[DirEntry] = []
         unknown: list[Ino] = []
         with self._index.locked():
-            for name, ino in self._index.dentries.children(directory.ino):
-                inode = self._index.inodes.get(ino)
+            for name, child in self._index.dentries.children(ino):
+                inode = self._index.inodes.get(child)
                 if inode.metadata_known:
                     entries.append(DirEntry(name, inode.attr()))
                 else:
-                    unknown.append(ino)
+                    unknown.append(child)
                     entries.append(DirEntry(name, _listed_attr(inode), is_complete=False))
         context.attributes.prefetch(unknown)
-        return context.handles.open_dir(directory.ino, entries)
+        return entries
 
-    def read_directory(self, fh: Fh) -> Sequence[DirEntry]:
-        return self._context.handles.directory(fh).entries
+    def read_directory(self, fh: Fh, *, from_start: bool) -> Sequence[DirEntry]:
+        handle = self._context.handles.directory(fh)
+        if from_start:
+            if handle.is_begun:
+                handle.entries = self._entries_now(handle.ino)
+            handle.is_begun = True
+        return handle.entries
 
-    def create(self, path: str, mode: int, flags: int, caller: Caller) -> Fh | None:
-        """Make a file and open it; None when the name exists by now and O_EXCL was not asked: open that instead."""
+    def _entries_now(self, ino: Ino) -> Sequence[DirEntry]:
+        """Like _entries, of a directory that is open and may be removed by now: such a one is empty."""
+        if self._index.inodes.find(ino) is None:
+            return ()
+        return self._entries(ino)
+
+    def create(self, parent: Ino, name: str, mode: int, flags: int, caller: Caller) -> Inode | tuple[Inode, Fh]:
+        """Make a file and open it; the inode alone when the name exists by now and O_EXCL was not asked: open that
+        instead."""
         context = self._context
         context.require_writable()
-        parent, name = context.resolve_parent(path)
+        context.place_in(parent, name)
         with self._index.transaction():
-            if context.child(parent, name) is not None:
+            there = context.child(parent, name)
+            if there is not None:
                 if flags & os.O_EXCL:
-                    raise Exists(path)
-                return None
+                    raise Exists(name)
+                return there
             inode = self._add(parent, name, stat.S_IFREG | stat.S_IMODE(mode), caller, content_generation=1)
             fh = context.handles.open_file(inode.ino, flags)
         context.writeback.notify()
-        return fh
+        return inode, fh
 
-    def make_directory(self, path: str, mode: int, caller: Caller) -> None:
+    def make_directory(self, parent: Ino, name: str, mode: int, caller: Caller) -> Inode:
         context = self._context
         context.require_writable()
-        parent, name = self._new_name(path)
+        context.place_in(parent, name)
         with self._index.transaction():
             self._require_absent(parent, name)
             inode = self._add(parent, name, stat.S_IFDIR | stat.S_IMODE(mode), caller)
         context.lister.mark_fresh(inode.ino)
         context.writeback.notify()
+        return inode
 
-    def make_symlink(self, target: str, path: str, caller: Caller) -> None:
+    def make_symlink(self, target: str, parent: Ino, name: str, caller: Caller) -> Inode:
         context = self._context
         context.require_writable()
-        try:
-            size = len(target.encode("utf-8"))
-        except UnicodeEncodeError as error:
-            raise InvalidArgument("the link's target is not UTF-8") from error
+        size = len(names.to_bytes(target))
         if size > SYMLINK_BYTES_MAX:
             raise NameTooLong("the link's target is too long")
-        parent, name = self._new_name(path)
+        context.place_in(parent, name)
         with self._index.transaction():
             self._require_absent(parent, name)
-            self._add(parent, name, stat.S_IFLNK | 0o777, caller, target=target, size=size, content_generation=1)
+            inode = self._add(
+                parent, name, stat.S_IFLNK | 0o777, caller, target=target, size=size, content_generation=1
+            )  # fmt: skip
         context.writeback.notify()
-
-    def _new_name(self, path: str) -> tuple[Ino, str]:
-        if not keys.split_path(path):
-            raise Exists("/")
-        return self._context.resolve_parent(path)
+        return inode
 
     def _require_absent(self, parent: Ino, name: str) -> None:
         if self._index.dentries.lookup(parent, name) is not None:
@@ -129,37 +141,33 @@ class Namespace:
             raise NotFound("the directory was removed meanwhile")
         keys.check_key(keys.child_key(dir_key, name, is_dir=is_dir))
 
-    def unlink(self, path: str) -> None:
+    def unlink(self, parent: Ino, name: str) -> None:
         context = self._context
         context.require_writable()
-        if not keys.split_path(path):
-            raise IsADirectory("/")
-        parent, name = context.resolve_parent(path)
+        context.place_in(parent, name)
         with self._index.transaction():
             inode = context.child(parent, name)
             if inode is None:
-                raise NotFound(path)
+                raise NotFound(name)
             if inode.is_dir:
-                raise IsADirectory(path)
+                raise IsADirectory(name)
             dropped = self._remove_name(parent, name, inode)
             context.touch_directory(parent)
         self._after_removal(inode.ino, dropped)
 
-    def remove_directory(self, path: str) -> None:
+    def remove_directory(self, parent: Ino, name: str) -> None:
         context = self._context
         context.require_writable()
-        if not keys.split_path(path):
-            raise NotPermitted("the root of the drive cannot be removed")
-        parent, name = context.resolve_parent(path)
+        context.place_in(parent, name)
         self._refresh_if_directory(parent, name)
         with self._index.transaction():
             inode = context.child(parent, name)
             if inode is None:
-                raise NotFound(path)
+                raise NotFound(name)
             if not inode.is_dir:
-                raise NotADirectory(path)
+                raise NotADirectory(name)
             if not self._index.dentries.is_empty(inode.ino):
-                raise NotEmpty(path)
+                raise NotEmpty(name)
             dropped = self._remove_name(parent, name, inode)
             context.touch_directory(parent)
         self._after_removal(inode.ino, dropped)
@@ -182,15 +190,13 @@ class Namespace:
             self._context.discards.add(ino)
         self._context.writeback.notify()
 
-    def rename(self, old: str, new: str, flags: int) -> None:
+    def rename(self, old_parent: Ino, old_name: str, new_parent: Ino, new_name: str, flags: int) -> None:
         context = self._context
         context.require_writable()
         if flags & ~RENAME_NOREPLACE:
             raise InvalidArgument("this kind of rename is not supported")
-        if not keys.split_path(old) or not keys.split_path(new):
-            raise NotPermitted("the root of the drive cannot be renamed")
-        old_parent, old_name = context.resolve_parent(old)
-        new_parent, new_name = context.resolve_parent(new)
+        context.place_in(old_parent, old_name)
+        context.place_in(new_parent, new_name)
         source = context.child(old_parent, old_name)
         if source is not None:
             # The bucket's copy gets its metadata written anew, so it must be known before it is owed.
@@ -200,9 +206,9 @@ class Namespace:
             source = context.child(old_parent, old_name)
             target = context.child(new_parent, new_name)
             if source is None:
-                raise NotFound(old)
+                raise NotFound(old_name)
             if target is not None and flags & RENAME_NOREPLACE:
-                raise Exists(new)
+                raise Exists(new_name)
             if target is not None and target.ino == source.ino:
                 return
             self._check_rename(source, target, new_parent)

@@ -10,9 +10,8 @@ import socket
 import time
 from dataclasses import replace
 
-from s3mount import foreign_metadata
+from s3mount import foreign_metadata, names
 from s3mount.errors import Missing, PreconditionFailed, Rejected, StoreError
-from s3mount.keys import NAME_BYTES_MAX
 from s3mount.metadata import decode
 from s3mount.model import Ino, Inode, ObjectInfo, ObjectKey
 from s3mount.writeback.context import WriteBackContext
@@ -27,8 +26,9 @@ def conflict_name(name: str, host: str, at_ns: int) -> str:
     stamp = time.strftime("%Y-%m-%d %H.%M.%S", time.localtime(at_ns // 10**9))
     mark = f" (conflict {host} {stamp})"
     stem, extension = os.path.splitext(name)
-    room = NAME_BYTES_MAX - len((mark + extension).encode())
-    return stem.encode()[:room].decode("utf-8", "ignore") + mark + extension
+    while len(names.to_bytes(stem + mark + extension)) > names.NAME_BYTES_MAX:
+        stem = stem[:-1]
+    return stem + mark + extension
 
 
 def _attempt_but(inode: Inode, key: ObjectKey) -> ObjectKey | None:

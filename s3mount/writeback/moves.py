@@ -9,7 +9,7 @@ is then brought into the cache whole and lets go of its object.
 import logging
 from dataclasses import replace
 
-from s3mount import keys
+from s3mount import keys, names
 from s3mount.errors import Missing, PreconditionFailed, Rejected
 from s3mount.index.index import Index
 from s3mount.index.schema import DUE_NEVER
@@ -74,8 +74,9 @@ class Mover:
                 if child.is_dir:
                     self._index.keep_written_key(child)
             self._index.inodes.bump_children(now.ino, now_ns)
-            self._index.tombstones.put(now.remote_key, now.remote_etag, now_ns)
-            self._index.inodes.update(replace(now, remote_key=None, remote_etag=None))
+            if not now.remote_size:  # else another tool keeps something in the directory's object: it stays
+                self._index.tombstones.put(now.remote_key, now.remote_etag, now_ns)
+            self._index.inodes.update(replace(now, remote_key=None, remote_etag=None, remote_size=0))
 
     def make_way(self, inode: Inode, blocker: Inode) -> bool:
         """Get `inode` nearer to the key that `blocker` occupies; True when nothing there is in its way. Raises
@@ -103,7 +104,7 @@ class Mover:
             return
         if inode.is_symlink and inode.target is None:
             body = context.cache.read(inode.ino, remote, start=0, end=inode.size) if inode.size else b""
-            target: str | None = body.decode("utf-8", "replace")
+            target: str | None = names.from_bytes(body)
         else:
             target = inode.target
             context.cache.load(inode.ino, remote, inode.size)

@@ -52,4 +52,6 @@ def _directory_step(inode: Inode, path_key: ObjectKey, *, has_root_key: bool) ->
         return Step.SETTLE
     if inode.remote_key is not None and inode.remote_key != path_key:
         return Step.MOVE_DIRECTORY
+    if inode.remote_size and inode.remote is not None:
+        return Step.COPY  # another tool keeps something there, which stays
     return Step.PUT_MARKER

@@ -2,6 +2,7 @@
 
 import threading
 
+from s3mount import names
 from s3mount.model import ETag, Inode, ObjectKey
 from s3mount.store.base import ANY, Condition
 from s3mount.writeback.context import WriteBackContext
@@ -34,7 +35,7 @@ class Uploader:
     def _put_symlink(self, inode: Inode, key: ObjectKey, condition: Condition) -> None:
         snapshot = self._context.index.inodes.find(inode.ino)
         if snapshot is not None and snapshot.target is not None:
-            etag = self._put_object(snapshot, key, snapshot.target.encode("utf-8"), condition)
+            etag = self._put_object(snapshot, key, names.to_bytes(snapshot.target), condition)
             self._settlement.uploaded(snapshot, key, etag)
 
     def _put_whole(self, inode: Inode, key: ObjectKey, condition: Condition) -> None:

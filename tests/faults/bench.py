@@ -10,6 +10,7 @@ from s3mount.drive import Drive, DriveOptions
 from s3mount.model import Caller, Fh
 from s3mount.remote.defaults import Defaults
 from s3mount.vfs.context import VfsOptions
+from s3mount.vfs.paths import PathFileSystem
 from tests.support.faulty_store import FaultyStore
 from tests.support.memory_store import MemoryStore
 
@@ -57,7 +58,7 @@ class Bench:
                 vfs=self.vfs,
             ),
         )
-        self.fs = self.drive.filesystem
+        self.fs = PathFileSystem(self.drive.filesystem)
         self.index = self.drive.index
 
     def close(self) -> None:

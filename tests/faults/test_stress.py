@@ -23,7 +23,7 @@ THREADS = 8
 
 def no_lock_is_held(bench: Bench) -> Callable[[str, str, Moment], None]:
     index_lock = bench.index._database.locked()
-    stripes = bench.fs._context.locks._stripes
+    stripes = bench.drive.locks._stripes
 
     def watch(operation: str, key: str, moment: Moment) -> None:
         if moment is Moment.BEFORE:

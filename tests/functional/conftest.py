@@ -68,7 +68,7 @@ def fs(driver: str, tmp_path: Path, mounts: Mounts) -> Iterator[OsLike]:
     face, kind = driver.split("-", 1)
     if face == "inprocess":
         drive = open_drive(kind, tmp_path)
-        yield InProcessOs(drive.filesystem, time.time_ns)
+        yield InProcessOs(drive.paths, time.time_ns)
         drive.close()
         return
     if FUSE_MISSING:

@@ -1,8 +1,8 @@
 """The readable specification: what a drive is, as plain Python objects in memory.
 
-It has the methods of vfs.filesystem.FileSystem and answers as that must: the model machine runs both side by side,
-and the functional suite runs on it too, so that the specification itself is held to what Linux does. One thread.
-Permissions are the kernel's work (`default_permissions`) and are not looked at here.
+It has the methods of vfs.filesystem.FileSystem and answers as that must: the model machine runs both side by side, by
+path (vfs/paths.py), and the functional suite runs on it too, so that the specification itself is held to what Linux
+does. One thread. Permissions are the kernel's work (`default_permissions`) and are not looked at here.
 """
 
 import itertools
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from s3mount import errors
 from s3mount.clock import Clock, SystemClock
-from s3mount.keys import NAME_BYTES_MAX, check_key, check_name, split_path
-from s3mount.model import ROOT_INO, Attr, Caller, DirEntry, Fh, Ino, ObjectKey, VolumeInfo
+from s3mount.keys import NAME_BYTES_MAX, check_key, check_name
+from s3mount.model import ROOT_INO, Attr, AttrChange, Caller, DirEntry, Fh, Ino, ObjectKey, VolumeInfo
 
 RENAME_NOREPLACE = 1
 SYMLINK_BYTES_MAX = 4095
@@ -33,6 +33,7 @@ class RefInode:
     nlink: int = 1
     content: bytearray = field(default_factory=bytearray)
     target: str = ""
+    place: "tuple[RefInode, str] | None" = None
     children: dict[str, "RefInode"] = field(default_factory=dict)
 
     @property
@@ -49,6 +50,7 @@ class RefHandle:
     inode: RefInode
     flags: int
     snapshot: Sequence[DirEntry] = ()
+    is_begun: bool = False
 
 
 class ReferenceTree:
@@ -56,6 +58,7 @@ class ReferenceTree:
         self._clock = clock or SystemClock()
         self._inos = itertools.count(ROOT_INO)
         self._fhs = itertools.count(1)
+        self._inodes: dict[Ino, RefInode] = {}
         self.handles: dict[int, RefHandle] = {}
         self.root = self._new(stat.S_IFDIR | root_mode, Caller(uid, gid))
 
@@ -63,35 +66,37 @@ class ReferenceTree:
 
     def _new(self, mode: int, caller: Caller, target: str = "") -> RefInode:
         now = self._clock.now_ns()
-        return RefInode(Ino(next(self._inos)), mode, caller.uid, caller.gid, now, now, now, target=target)
-
-    def _find(self, path: str) -> RefInode:
-        inode = self.root
-        for name in split_path(path):
-            if not inode.is_dir:
-                raise errors.NotADirectory(path)
-            if len(os.fsencode(name)) > NAME_BYTES_MAX:
-                raise errors.NameTooLong(path)
-            child = inode.children.get(name)
-            if child is None:
-                raise errors.NotFound(path)
-            inode = child
+        inode = RefInode(Ino(next(self._inos)), mode, caller.uid, caller.gid, now, now, now, target=target)
+        self._inodes[inode.ino] = inode
         return inode
 
-    def _parent(self, path: str) -> tuple[RefInode, str]:
-        *above, name = split_path(path) or [""]
-        parent = self._find("/".join(above))
-        if not parent.is_dir:
-            raise errors.NotADirectory(path)
-        return parent, name
+    def _inode(self, ino: Ino) -> RefInode:
+        if ino not in self._inodes:
+            raise errors.Stale(str(ino))
+        return self._inodes[ino]
+
+    def _directory(self, ino: Ino) -> RefInode:
+        inode = self._inode(ino)
+        if not inode.is_dir:
+            raise errors.NotADirectory(str(ino))
+        if inode is not self.root and inode.place is None:
+            raise errors.NotFound(f"{ino} was removed")
+        return inode
+
+    def _child(self, parent: RefInode, name: str) -> RefInode:
+        if len(os.fsencode(name)) > NAME_BYTES_MAX:
+            raise errors.NameTooLong(name)
+        if name not in parent.children:
+            raise errors.NotFound(name)
+        return parent.children[name]
+
+    def lookup(self, parent: Ino, name: str) -> Attr:
+        return self._attr(self._child(self._directory(parent), name))
 
     def _handle(self, fh: int) -> RefHandle:
         if fh not in self.handles:
             raise errors.BadHandle(str(fh))
         return self.handles[fh]
-
-    def _inode(self, path: str | None, fh: int | None) -> RefInode:
-        return self._find(path or "/") if fh is None else self._handle(fh).inode
 
     def _open(self, inode: RefInode, flags: int, snapshot: Sequence[DirEntry] = ()) -> Fh:
         fh = Fh(next(self._fhs))
@@ -110,43 +115,47 @@ class ReferenceTree:
 
     # -- attributes --
 
-    def getattr(self, path: str | None, fh: Fh | None = None) -> Attr:
-        return self._attr(self._inode(path, fh))
+    def getattr(self, ino: Ino) -> Attr:
+        return self._attr(self._inode(ino))
 
     def _attr(self, i: RefInode) -> Attr:
         return Attr(i.ino, i.mode, i.nlink, i.uid, i.gid, i.size, i.atime_ns, i.mtime_ns, i.ctime_ns)
 
-    def chmod(self, path: str | None, mode: int, fh: Fh | None = None) -> None:
-        inode = self._inode(path, fh)
-        inode.mode = stat.S_IFMT(inode.mode) | (mode & PERMISSION_BITS)
+    def setattr(self, ino: Ino, change: AttrChange, fh: Fh | None = None) -> Attr:
+        inode = self._inode(ino)
+        if change.size is not None:
+            if inode.is_dir:
+                raise errors.IsADirectory(str(ino))
+            if fh is not None and self._handle(fh).flags & os.O_ACCMODE == os.O_RDONLY:
+                raise errors.InvalidArgument(str(fh))
+            self._resize(inode, change.size)
+        if change.mode is not None:
+            inode.mode = stat.S_IFMT(inode.mode) | (change.mode & PERMISSION_BITS)
+        inode.uid = inode.uid if change.uid is None else change.uid
+        inode.gid = inode.gid if change.gid is None else change.gid
+        inode.atime_ns = inode.atime_ns if change.atime_ns is None else change.atime_ns
+        inode.mtime_ns = inode.mtime_ns if change.mtime_ns is None else change.mtime_ns
         self._touch_change(inode)
-
-    def chown(self, path: str | None, uid: int, gid: int, fh: Fh | None = None) -> None:
-        inode = self._inode(path, fh)
-        inode.uid = inode.uid if uid == -1 else uid
-        inode.gid = inode.gid if gid == -1 else gid
-        self._touch_change(inode)
-
-    def utimens(self, path: str | None, atime_ns: int | None, mtime_ns: int | None, fh: Fh | None = None) -> None:
-        inode = self._inode(path, fh)
-        inode.atime_ns = inode.atime_ns if atime_ns is None else atime_ns
-        inode.mtime_ns = inode.mtime_ns if mtime_ns is None else mtime_ns
-        self._touch_change(inode)
+        return self._attr(inode)
 
     def statfs(self) -> VolumeInfo:
         return VolumeInfo(4096, 1 << 30, 1 << 29, 1 << 30, 1 << 29, 255)
 
     # -- directories --
 
-    def opendir(self, path: str) -> Fh:
-        inode = self._find(path)
-        if not inode.is_dir:
-            raise errors.NotADirectory(path)
-        snapshot = [DirEntry(name, self._attr(child)) for name, child in inode.children.items()]
-        return self._open(inode, os.O_RDONLY, snapshot)
+    def opendir(self, ino: Ino) -> Fh:
+        inode = self._directory(ino)
+        return self._open(inode, os.O_RDONLY, self._snapshot(inode))
 
-    def readdir(self, fh: Fh) -> Sequence[DirEntry]:
-        return self._handle(fh).snapshot
+    def _snapshot(self, inode: RefInode) -> Sequence[DirEntry]:
+        return [DirEntry(name, self._attr(child)) for name, child in inode.children.items()]
+
+    def readdir(self, fh: Fh, *, from_start: bool = True) -> Sequence[DirEntry]:
+        handle = self._handle(fh)
+        if from_start and handle.is_begun:
+            handle.snapshot = self._snapshot(handle.inode)
+        handle.is_begun |= from_start
+        return handle.snapshot
 
     def releasedir(self, fh: Fh) -> None:
         self._handle(fh)
@@ -155,100 +164,119 @@ class ReferenceTree:
     def fsyncdir(self, fh: Fh, datasync: bool) -> None:
         self._handle(fh)
 
-    def _add(self, path: str, mode: int, caller: Caller, target: str = "") -> RefInode:
-        parent, name = self._parent(path)
-        if not name or name in parent.children:
-            raise errors.Exists(path)
+    def _add(self, parent: RefInode, name: str, mode: int, caller: Caller, target: str = "") -> RefInode:
         check_name(name)
-        check_key(ObjectKey(path.lstrip("/") + ("/" if stat.S_ISDIR(mode) else "")))
+        if name in parent.children:
+            raise errors.Exists(name)
+        check_key(self._key(parent, name, is_dir=stat.S_ISDIR(mode)))
         if parent.mode & stat.S_ISGID:
             # inode(7): a setgid directory hands its group down, to directories with the bit.
             caller = Caller(caller.uid, parent.gid)
             mode |= stat.S_ISGID if stat.S_ISDIR(mode) else 0
         inode = parent.children[name] = self._new(mode, caller, target)
+        inode.place = (parent, name)
         self._touch_content(parent)
         return inode
 
-    def mkdir(self, path: str, mode: int, caller: Caller) -> None:
-        self._add(path, stat.S_IFDIR | (mode & PERMISSION_BITS), caller)
+    def _key(self, parent: RefInode, name: str, *, is_dir: bool) -> ObjectKey:
+        names = [name]
+        while parent.place is not None:
+            parent, above = parent.place
+            names.append(above)
+        return ObjectKey("/".join(reversed(names)) + ("/" if is_dir else ""))
 
-    def symlink(self, target: str, path: str, caller: Caller) -> None:
+    def mkdir(self, parent: Ino, name: str, mode: int, caller: Caller) -> Attr:
+        return self._attr(self._add(self._directory(parent), name, stat.S_IFDIR | (mode & PERMISSION_BITS), caller))
+
+    def mknod(self, parent: Ino, name: str, mode: int, rdev: int, caller: Caller) -> Attr:
+        if not stat.S_ISREG(mode):
+            raise errors.NotSupported(name)
+        return self._attr(self._add(self._directory(parent), name, mode, caller))
+
+    def link(self, ino: Ino, new_parent: Ino, new_name: str) -> Attr:
+        raise errors.NotSupported(new_name)
+
+    def symlink(self, target: str, parent: Ino, name: str, caller: Caller) -> Attr:
         if len(os.fsencode(target)) > SYMLINK_BYTES_MAX:
             raise errors.NameTooLong(target)
-        self._add(path, stat.S_IFLNK | 0o777, caller, target)
+        return self._attr(self._add(self._directory(parent), name, stat.S_IFLNK | 0o777, caller, target))
 
-    def readlink(self, path: str) -> str:
-        inode = self._find(path)
+    def readlink(self, ino: Ino) -> str:
+        inode = self._inode(ino)
         if not stat.S_ISLNK(inode.mode):
-            raise errors.InvalidArgument(path)
+            raise errors.InvalidArgument(str(ino))
         return inode.target
 
-    def _child(self, path: str) -> tuple[RefInode, str, RefInode]:
-        parent, name = self._parent(path)
-        if name not in parent.children:
-            raise errors.NotFound(path)
-        return parent, name, parent.children[name]
+    def unlink(self, parent: Ino, name: str) -> None:
+        directory = self._directory(parent)
+        if self._child(directory, name).is_dir:
+            raise errors.IsADirectory(name)
+        self._drop(directory, name)
 
-    def unlink(self, path: str) -> None:
-        parent, name, inode = self._child(path)
-        if inode.is_dir:
-            raise errors.IsADirectory(path)
-        self._drop(parent, name)
-
-    def rmdir(self, path: str) -> None:
-        parent, name, inode = self._child(path)
+    def rmdir(self, parent: Ino, name: str) -> None:
+        directory = self._directory(parent)
+        inode = self._child(directory, name)
         if not inode.is_dir:
-            raise errors.NotADirectory(path)
+            raise errors.NotADirectory(name)
         if inode.children:
-            raise errors.NotEmpty(path)
-        self._drop(parent, name)
+            raise errors.NotEmpty(name)
+        self._drop(directory, name)
 
     def _drop(self, parent: RefInode, name: str) -> None:
         inode = parent.children.pop(name)
-        inode.nlink = 0
+        inode.nlink, inode.place = 0, None
         self._touch_change(inode)
         self._touch_content(parent)
 
-    def rename(self, old: str, new: str, flags: int = 0) -> None:
+    def rename(self, parent: Ino, name: str, new_parent: Ino, new_name: str, flags: int = 0) -> None:
         if flags & ~RENAME_NOREPLACE:
             raise errors.InvalidArgument("only RENAME_NOREPLACE is known")
         # Both directories before both names: that is the order Linux reports in.
-        self._parent(old)
-        new_parent, new_name = self._parent(new)
-        old_parent, old_name, source = self._child(old)
+        above, new_above = self._directory(parent), self._directory(new_parent)
+        source = self._child(above, name)
         check_name(new_name)
-        target = new_parent.children.get(new_name)
+        target = new_above.children.get(new_name)
         if target is not None and flags & RENAME_NOREPLACE:
-            raise errors.Exists(new)
-        if f"{new}/".startswith(f"{old}/") and new != old:
-            raise errors.InvalidArgument(f"{new} is below {old}")
+            raise errors.Exists(new_name)
+        if self._is_within(new_above, source):
+            raise errors.InvalidArgument(f"{new_name} is below {name}")
         if target is source:
             return
         if target is not None:
             if source.is_dir and not target.is_dir:
-                raise errors.NotADirectory(new)
+                raise errors.NotADirectory(new_name)
             if target.is_dir and not source.is_dir:
-                raise errors.IsADirectory(new)
+                raise errors.IsADirectory(new_name)
             if target.children:
-                raise errors.NotEmpty(new)
-            self._drop(new_parent, new_name)
-        del old_parent.children[old_name]
-        new_parent.children[new_name] = source
-        self._touch_content(old_parent, new_parent)
+                raise errors.NotEmpty(new_name)
+            self._drop(new_above, new_name)
+        del above.children[name]
+        new_above.children[new_name] = source
+        source.place = (new_above, new_name)
+        self._touch_content(above, new_above)
         self._touch_change(source)
+
+    def _is_within(self, inode: RefInode, directory: RefInode) -> bool:
+        while inode is not directory and inode.place is not None:
+            inode = inode.place[0]
+        return inode is directory
 
     # -- content --
 
-    def create(self, path: str, mode: int, flags: int, caller: Caller) -> Fh:
-        parent, name = self._parent(path)
-        if name in parent.children and not flags & os.O_EXCL:
-            return self.open(path, flags)
-        return self._open(self._add(path, stat.S_IFREG | (mode & PERMISSION_BITS), caller), flags)
+    def create(self, parent: Ino, name: str, mode: int, flags: int, caller: Caller) -> tuple[Attr, Fh]:
+        directory = self._directory(parent)
+        inode = directory.children.get(name)
+        if inode is not None and not flags & os.O_EXCL:
+            fh = self.open(inode.ino, flags)
+        else:
+            inode = self._add(directory, name, stat.S_IFREG | (mode & PERMISSION_BITS), caller)
+            fh = self._open(inode, flags)
+        return self._attr(inode), fh
 
-    def open(self, path: str, flags: int) -> Fh:
-        inode = self._find(path)
+    def open(self, ino: Ino, flags: int) -> Fh:
+        inode = self._inode(ino)
         if inode.is_dir:
-            raise errors.IsADirectory(path)
+            raise errors.IsADirectory(str(ino))
         if flags & os.O_TRUNC:
             self._resize(inode, 0)
         return self._open(inode, flags)
@@ -272,14 +300,6 @@ class ReferenceTree:
         content[offset : offset + len(data)] = data
         self._touch_content(handle.inode)
         return len(data)
-
-    def truncate(self, path: str | None, size: int, fh: Fh | None = None) -> None:
-        inode = self._inode(path, fh)
-        if inode.is_dir:
-            raise errors.IsADirectory(str(path))
-        if fh is not None and self._handle(fh).flags & os.O_ACCMODE == os.O_RDONLY:
-            raise errors.InvalidArgument(str(fh))
-        self._resize(inode, size)
 
     def _resize(self, inode: RefInode, size: int) -> None:
         del inode.content[size:]

@@ -8,6 +8,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from s3mount.bindings.served import ServedFileSystem
 from s3mount.errors import FsError
-from s3mount.model import Caller, DirEntry, Fh
+from s3mount.model import Attr, AttrChange, Caller, DirEntry, Fh, Ino
+from s3mount.vfs.paths import PathFileSystem
 from tests.model.reference import RENAME_NOREPLACE, ReferenceTree
 from tests.support.fs_factory import DriveUnderTest, kinds, open_drive
 
@@ -72,7 +73,8 @@ class DriveMachine(RuleBasedStateMachine):
         self._folder = tempfile.TemporaryDirectory(prefix="s3mount-model-")
         self.clock = StepClock()
         self.drive: DriveUnderTest = open_drive(self.kind, Path(self._folder.name), self.clock)
-        self.reference = ReferenceTree(self.clock)
+        self.tree = ReferenceTree(self.clock)
+        self.reference = PathFileSystem(self.tree)
         # (drive's fh, reference's fh); they need not be equal
         self.handles: list[tuple[Fh, Fh]] = []
 
@@ -82,29 +84,29 @@ class DriveMachine(RuleBasedStateMachine):
 
     @initialize()
     def same_root(self) -> None:
-        attr = self.drive.filesystem.getattr("/")
-        self.reference.root.mode, self.reference.root.uid, self.reference.root.gid = attr.mode, attr.uid, attr.gid
+        attr = self.drive.paths.getattr("/")
+        self.tree.root.mode, self.tree.root.uid, self.tree.root.gid = attr.mode, attr.uid, attr.gid
 
     # -- both sides --
 
-    def both(self, call: Callable[[ServedFileSystem], object]) -> tuple[object, object]:
+    def both(self, call: Callable[[PathFileSystem], object]) -> tuple[object, object]:
         """Do `call` on both; they give equal results or raise the same FsError. Fhs may differ."""
         self.clock.step()
         expected = outcome(call, self.reference)
-        found = outcome(call, self.drive.filesystem)
+        found = outcome(call, self.drive.paths)
         if isinstance(expected, type) or isinstance(found, type):
             assert found == expected
         return found, expected
 
-    def same(self, call: Callable[[ServedFileSystem], object]) -> None:
+    def same(self, call: Callable[[PathFileSystem], object]) -> None:
         found, expected = self.both(call)
         assert found == expected
 
-    def same_on_handle(self, number: int, call: Callable[[ServedFileSystem, Fh], object]) -> None:
+    def same_on_handle(self, number: int, call: Callable[[PathFileSystem, Fh], object]) -> None:
         fhs = self.handles[number % len(self.handles)]
         self.same(lambda fs: call(fs, fhs[1] if fs is self.reference else fhs[0]))
 
-    def keep_handle(self, call: Callable[[ServedFileSystem], Fh]) -> None:
+    def keep_handle(self, call: Callable[[PathFileSystem], Fh]) -> None:
         found, expected = self.both(call)
         if isinstance(found, int) and isinstance(expected, int):
             self.handles.append((Fh(found), Fh(expected)))
@@ -196,7 +198,7 @@ class DriveMachine(RuleBasedStateMachine):
     @rule(number=st.integers(0, HANDLES_MAX), size=OFFSETS)
     def ftruncate(self, number: int, size: int) -> None:
         """Of a handle that may write: the kernel refuses the others itself."""
-        handle = self.reference.handles[self.handles[number % len(self.handles)][1]]
+        handle = self.tree.handles[self.handles[number % len(self.handles)][1]]
         if handle.flags & os.O_ACCMODE != os.O_RDONLY:
             self.same_on_handle(number, lambda fs, fh: fs.truncate(None, size, fh))
 
@@ -243,23 +245,23 @@ class DriveMachine(RuleBasedStateMachine):
 
     @invariant()
     def trees_are_equal(self) -> None:
-        assert shape(self.drive.filesystem) == shape(self.reference)
+        assert shape(self.drive.paths) == shape(self.reference)
 
     @invariant()
     def open_files_are_equal(self) -> None:
         for found, expected in self.handles:
-            attr, wanted = self.drive.filesystem.getattr(None, found), self.reference.getattr(None, expected)
+            attr, wanted = self.drive.paths.getattr(None, found), self.reference.getattr(None, expected)
             assert (attr.size, attr.mode, attr.nlink) == (wanted.size, wanted.mode, wanted.nlink)
 
 
-def outcome(call: Callable[[ServedFileSystem], object], fs: ServedFileSystem) -> object:
+def outcome(call: Callable[[PathFileSystem], object], fs: PathFileSystem) -> object:
     try:
         return call(fs)
     except FsError as error:
         return type(error)
 
 
-def put(fs: ServedFileSystem, path: str, data: bytes) -> None:
+def put(fs: PathFileSystem, path: str, data: bytes) -> None:
     fh = fs.create(path, 0o644, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, CALLER)
     try:
         if data:
@@ -269,7 +271,7 @@ def put(fs: ServedFileSystem, path: str, data: bytes) -> None:
         fs.release(fh)
 
 
-def shape(fs: ServedFileSystem) -> dict[str, tuple[object, ...]]:
+def shape(fs: PathFileSystem) -> dict[str, tuple[object, ...]]:
     """Everything a user can see, by path. The root's own times have no object to be kept in and are left out."""
     found: dict[str, tuple[object, ...]] = {}
     waiting = [""]
@@ -292,7 +294,7 @@ def shape(fs: ServedFileSystem) -> dict[str, tuple[object, ...]]:
     return found
 
 
-def entries(fs: ServedFileSystem, path: str) -> list[DirEntry]:
+def entries(fs: PathFileSystem, path: str) -> list[DirEntry]:
     fh = fs.opendir(path)
     try:
         return list(fs.readdir(fh))
@@ -300,7 +302,7 @@ def entries(fs: ServedFileSystem, path: str) -> list[DirEntry]:
         fs.releasedir(fh)
 
 
-def content(fs: ServedFileSystem, path: str, size: int) -> bytes:
+def content(fs: PathFileSystem, path: str, size: int) -> bytes:
     fh = fs.open(path, os.O_RDONLY)
     try:
         return fs.read(fh, 0, size + 10)
@@ -329,11 +331,11 @@ def test_the_comparison_can_fail() -> None:
     """A drive that keeps no mode is found out; without this the machine could compare nothing."""
 
     class ForgetsModes(ReferenceTree):
-        def chmod(self, path: str | None, mode: int, fh: Fh | None = None) -> None:
-            self.getattr(path, fh)
+        def setattr(self, ino: Ino, change: AttrChange, fh: Fh | None = None) -> Attr:
+            return super().setattr(ino, replace(change, mode=None), fh)
 
     clock = StepClock()
-    good, bad = ReferenceTree(clock), ForgetsModes(clock)
+    good, bad = PathFileSystem(ReferenceTree(clock)), PathFileSystem(ForgetsModes(clock))
     for tree in (good, bad):
         put(tree, "/a", b"x")
     assert shape(good) == shape(bad)

@@ -23,7 +23,7 @@ import logging
 from s3mount.bindings import load_binding
 from tests.model.reference import ReferenceTree
 class Broken(ReferenceTree):
-    def readlink(self, path):
+    def readlink(self, ino):
         raise ZeroDivisionError("a bug")
 logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
 import sys

@@ -14,6 +14,7 @@ from s3mount.clock import Clock, SystemClock
 from s3mount.drive import Drive, DriveOptions
 from s3mount.errors import NoSpace
 from s3mount.remote.defaults import Defaults
+from s3mount.vfs.paths import PathFileSystem
 from tests.model.reference import ReferenceTree
 from tests.support.memory_store import MemoryStore
 
@@ -24,10 +25,13 @@ CACHE_LIMIT_BYTES = 64 << 20
 
 
 class DriveUnderTest(Protocol):
-    """`filesystem` is replaced by remount: do not keep it across one."""
+    """`filesystem` and `paths`, the same by path, are replaced by remount: do not keep them across one."""
 
     @property
     def filesystem(self) -> ServedFileSystem: ...
+
+    @property
+    def paths(self) -> PathFileSystem: ...
 
     def drain(self) -> None:
         """Wait until the store holds everything; fail after a deadline."""
@@ -44,6 +48,7 @@ class DriveUnderTest(Protocol):
 class ReferenceDrive:
     def __init__(self, clock: Clock) -> None:
         self.filesystem = ReferenceTree(clock)
+        self.paths = PathFileSystem(self.filesystem)
 
     def drain(self) -> None: ...
 
@@ -69,6 +74,10 @@ class MemoryDrive:
     def filesystem(self) -> ServedFileSystem:
         return self._running.filesystem
 
+    @property
+    def paths(self) -> PathFileSystem:
+        return self._paths
+
     def _start(self) -> Drive:
         state_dir = self._folder / f"state{self._generation}"
         state_dir.mkdir(exist_ok=True)
@@ -77,7 +86,9 @@ class MemoryDrive:
             cache_limit_bytes=CACHE_LIMIT_BYTES,
             write_back_delay_s=0.05,
         )
-        return Drive(self.store, state_dir, options, stamps=self._stamps)
+        drive = Drive(self.store, state_dir, options, stamps=self._stamps)
+        self._paths = PathFileSystem(drive.filesystem)
+        return drive
 
     def drain(self) -> None:
         left = self._running.writeback.drain(DRAIN_DEADLINE_S, lambda _: None)

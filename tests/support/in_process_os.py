@@ -1,4 +1,4 @@
-"""OsLike on a FileSystem without FUSE: does what the kernel does in front of it.
+"""OsLike on a PathFileSystem, without FUSE: does what the kernel does in front of it.
 
 That is: symlinks, file positions, and the open flags and refusals that the kernel deals with itself.
 """
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from s3mount.bindings.error_codes import errno_of
-from s3mount.bindings.served import ServedFileSystem
 from s3mount.errors import FsError, NotFound
 from s3mount.model import Attr, Caller, Fh, VolumeInfo
+from s3mount.vfs.paths import PathFileSystem
 from tests.support.os_like import Time
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class OpenFile:
 class InProcessOs:
     root: Path | None = None
 
-    def __init__(self, filesystem: ServedFileSystem, now_ns: Callable[[], int]) -> None:
+    def __init__(self, filesystem: PathFileSystem, now_ns: Callable[[], int]) -> None:
         self._filesystem = filesystem
         self._now_ns = now_ns
         self._files: dict[int, OpenFile] = {}
@@ -180,6 +180,15 @@ class InProcessOs:
     def fstat(self, fh: int) -> Attr:
         return self._call(self._filesystem.getattr, None, self._file(fh).fh)
 
+    def fchmod(self, fh: int, mode: int) -> None:
+        self._call(self._filesystem.chmod, None, mode, self._file(fh).fh)
+
+    def fchown(self, fh: int, uid: int, gid: int) -> None:
+        self._call(self._filesystem.chown, None, uid, gid, self._file(fh).fh)
+
+    def futime(self, fh: int, atime: Time, mtime: Time) -> None:
+        self._call(self._filesystem.utimens, None, *self._times(atime, mtime), self._file(fh).fh)
+
     def truncate(self, path: str, size: int) -> None:
         where = self._followed(path)
         if stat.S_ISDIR(self._call(self._filesystem.getattr, where).mode):
@@ -235,9 +244,11 @@ class InProcessOs:
         self._call(self._filesystem.chown, self._exact(path), uid, gid)
 
     def utime(self, path: str, atime: Time, mtime: Time) -> None:
+        self._call(self._filesystem.utimens, self._exact(path), *self._times(atime, mtime))
+
+    def _times(self, *times: Time) -> list[int | None]:
         now_ns = self._now_ns()
-        times = [now_ns if isinstance(time, str) else time for time in (atime, mtime)]
-        self._call(self._filesystem.utimens, self._exact(path), *times)
+        return [now_ns if isinstance(time, str) else time for time in times]
 
     def statvfs(self) -> VolumeInfo:
         return self._call(self._filesystem.statfs)

@@ -40,6 +40,13 @@ def fallocate(fd: int, mode: int, offset: int, size: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
+def futime(fd: int, atime: int | str | None, mtime: int | str | None) -> None:
+    """The same for an open file."""
+    if _libc.futimens(fd, (Timespec * 2)(_timespec(atime), _timespec(mtime))):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
 def _timespec(time: int | str | None) -> Timespec:
     if time is None:
         return Timespec(0, UTIME_OMIT)

@@ -11,6 +11,7 @@ from s3mount.drive import Drive, DriveOptions
 from s3mount.errors import MountError
 from s3mount.model import Caller
 from s3mount.remote.defaults import Defaults
+from s3mount.vfs.paths import PathFileSystem
 from tests.support.memory_store import MemoryStore
 
 MIB = 1 << 20
@@ -20,6 +21,10 @@ CACHE_MIB = 16
 def make_drive(store: MemoryStore, folder: Path) -> Drive:
     options = DriveOptions(defaults=Defaults(0, 0, 0o022), cache_limit_bytes=CACHE_MIB * MIB, write_back_delay_s=0.05)
     return Drive(store, folder, options)
+
+
+def paths(drive: Drive) -> PathFileSystem:
+    return PathFileSystem(drive.filesystem)
 
 
 def test_one_process_a_state_folder(tmp_path: Path) -> None:
@@ -44,11 +49,11 @@ def test_a_file_larger_than_the_cache_is_read(tmp_path: Path) -> None:
     content = random.Random(7).randbytes(4 * CACHE_MIB * MIB)
     store.foreign_put("large", content)
     drive = make_drive(store, tmp_path)
-    fh = drive.filesystem.open("/large", os.O_RDONLY)
+    fh = paths(drive).open("/large", os.O_RDONLY)
     for start in range(0, len(content), MIB):
-        assert drive.filesystem.read(fh, start, MIB) == content[start : start + MIB]
+        assert paths(drive).read(fh, start, MIB) == content[start : start + MIB]
         assert drive.cache.used_bytes <= CACHE_MIB * MIB
-    drive.filesystem.release(fh)
+    paths(drive).release(fh)
     drive.close()
 
 
@@ -57,14 +62,14 @@ def test_a_file_larger_than_the_cache_is_written_and_read_back(tmp_path: Path) -
     drive = make_drive(store, tmp_path)
     dice = random.Random(8)
     pieces = [dice.randbytes(MIB) for _ in range(3 * CACHE_MIB)]
-    fh = drive.filesystem.create("/large", 0o644, os.O_RDWR, Caller(0, 0))
+    fh = paths(drive).create("/large", 0o644, os.O_RDWR, Caller(0, 0))
     for number, piece in enumerate(pieces):
-        assert drive.filesystem.write(fh, number * MIB, piece) == MIB
+        assert paths(drive).write(fh, number * MIB, piece) == MIB
         assert drive.cache.used_bytes <= CACHE_MIB * MIB
     for number, piece in enumerate(pieces):
-        assert drive.filesystem.read(fh, number * MIB, MIB) == piece
-    drive.filesystem.flush(fh)
-    drive.filesystem.release(fh)
+        assert paths(drive).read(fh, number * MIB, MIB) == piece
+    paths(drive).flush(fh)
+    paths(drive).release(fh)
     assert drive.writeback.drain(30, lambda _: None) == []
     assert store.objects()["large"].body == b"".join(pieces)
     drive.close()
@@ -78,9 +83,9 @@ def test_fsync_puts_bytes_on_disk_before_the_index_says_so(tmp_path: Path, monke
     monkeypatch.setattr(drive.cache, "sync", lambda ino: (sync(ino), events.append("bytes synced")))
     monkeypatch.setattr(drive.cache, "save", lambda ino: (save(ino), events.append("extents committed")))
     monkeypatch.setattr(drive.index, "commit_durably", lambda: (commit(), events.append("index durable")))
-    fh = drive.filesystem.create("/file", 0o644, os.O_RDWR, Caller(0, 0))
-    drive.filesystem.write(fh, 0, b"bytes")
-    drive.filesystem.fsync(fh)
+    fh = paths(drive).create("/file", 0o644, os.O_RDWR, Caller(0, 0))
+    paths(drive).write(fh, 0, b"bytes")
+    paths(drive).fsync(fh)
     assert events == ["bytes synced", "extents committed", "index durable"]
-    drive.filesystem.release(fh)
+    paths(drive).release(fh)
     drive.close()

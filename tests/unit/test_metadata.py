@@ -126,6 +126,12 @@ def test_s3cmd() -> None:
     )
 
 
+def test_geesefs_link() -> None:
+    assert decode({"--symlink-target": "../100%25 caf%E9"}, is_dir_key=False).target == "../100% caf\udce9"
+    for text in ("", "a%00b"):
+        assert decode({"--symlink-target": text}, is_dir_key=False).target is None
+
+
 def test_the_first_source_wins() -> None:
     metadata = {"mtime": "1", "file-mtime": "2000", "goog-reserved-file-mtime": "3", "uid": "1", "file-owner": "2"}
     found = decode(metadata, is_dir_key=False)

@@ -19,7 +19,6 @@ def test_no_two_errors_look_alike() -> None:
     ("error", "code"),
     [
         (errors.NotFound("x"), errno.ENOENT),
-        (errors.InvalidName("x"), errno.EILSEQ),
         (errors.Stale("x"), errno.ESTALE),
         (errors.NotSupported("x"), errno.EOPNOTSUPP),
         (errors.FsError("x"), errno.EIO),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from s3mount import bindings
 from s3mount.cli import preflight
 from s3mount.cli.preflight import check_fuse, check_mountpoint, free_bytes, prepare_state_dir
 from s3mount.control.mount_table import Liveness, MountedFilesystem
@@ -74,7 +75,7 @@ def test_a_user_needs_fusermount_and_leave_for_allow_other(tmp_path: Path, monke
     device, conf = tmp_path / "device", tmp_path / "fuse.conf"
     device.touch()
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(preflight.importlib, "import_module", lambda _name: None)
+    monkeypatch.setattr(preflight, "load_binding", lambda: None)
     monkeypatch.setattr(preflight.shutil, "which", lambda name: f"/bin/{name}")
     check_fuse(allow_other=False, device=device, conf=conf)
     with pytest.raises(MountPointUnusable, match="user_allow_other"):
@@ -96,8 +97,8 @@ def test_a_library_that_does_not_load_is_told(
 
     (tmp_path / "device").touch()
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(preflight.importlib, "import_module", fail)
-    with pytest.raises(MountPointUnusable, match="FUSE library cannot be loaded"):
+    monkeypatch.setattr(bindings.importlib, "import_module", fail)
+    with pytest.raises(MountPointUnusable, match=r"no usable FUSE library.*apt install fuse3"):
         check_fuse(allow_other=True, device=tmp_path / "device")
 
 

@@ -11,6 +11,7 @@ from s3mount.errors import PreconditionFailed, Rejected, StoreError, Throttled
 from s3mount.model import Caller, ETag, ObjectKey
 from s3mount.remote.defaults import Defaults
 from s3mount.store.base import ANY, Body, Condition, ConditionKind
+from s3mount.vfs.paths import PathFileSystem
 from s3mount.writeback.conditions import Support
 from tests.support.memory_store import MemoryStore
 
@@ -85,11 +86,15 @@ def make_drive(store: MemoryStore, folder: Path) -> Drive:
     return Drive(store, folder, options)
 
 
+def paths(drive: Drive) -> PathFileSystem:
+    return PathFileSystem(drive.filesystem)
+
+
 def write(drive: Drive, path: str, content: bytes) -> None:
-    fh = drive.filesystem.create(path, 0o644, os.O_WRONLY | os.O_TRUNC, Caller(0, 0))
-    drive.filesystem.write(fh, 0, content)
-    drive.filesystem.flush(fh)
-    drive.filesystem.release(fh)
+    fh = paths(drive).create(path, 0o644, os.O_WRONLY | os.O_TRUNC, Caller(0, 0))
+    paths(drive).write(fh, 0, content)
+    paths(drive).flush(fh)
+    paths(drive).release(fh)
 
 
 def drain(drive: Drive) -> None:
@@ -156,12 +161,12 @@ def test_deletes_spare_a_foreign_version_on_a_store_without_conditional_ones(
     drain(drive)
     store.foreign_put("3", b"foreign")
     for number in range(10):
-        drive.filesystem.unlink(f"/{number}")
+        paths(drive).unlink(f"/{number}")
     drain(drive)
     assert set(store.objects()) == {"3"}
     write(drive, "/more", b"ours")
     drain(drive)
-    drive.filesystem.unlink("/more")
+    paths(drive).unlink("/more")
     drain(drive)
     drive.close()
     assert set(store.objects()) == {"3"}
@@ -176,7 +181,7 @@ def test_a_delete_refused_for_another_reason_is_shown_and_tries_little(tmp_path:
         write(drive, f"/{number}", b"ours")
     drain(drive)
     for number in range(10):
-        drive.filesystem.unlink(f"/{number}")
+        paths(drive).unlink(f"/{number}")
     left = drive.writeback.drain(5, lambda _: None)
     drive.close()
     assert {entry.path for entry in left} == {f"/{number}" for number in range(10)}
@@ -189,7 +194,7 @@ def test_a_delete_that_is_to_be_sent_again_is_not_called_refused(tmp_path: Path)
     drive = make_drive(store, tmp_path / "state")
     write(drive, "/file", b"ours")
     drain(drive)
-    drive.filesystem.unlink("/file")
+    paths(drive).unlink("/file")
     drain(drive)
     drive.close()
     assert store.objects() == {}

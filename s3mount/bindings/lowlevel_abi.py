@@ -1,0 +1,165 @@
+"""libfuse 3's low-level interface as ctypes: structures, the table of callbacks, the functions.
+
+Imported by the other modules of this binding once load_binding() has found the library; it decides nothing. mfusepy
+has the library loaded and knows the structures that differ between platforms and versions; what is here has been the
+same on every Linux since 3.10 (fuse_lowlevel.h, fuse_common.h).
+
+Structures have C's own names. Functions that return at once are called with the interpreter's lock held: to give it
+up and get it back costs more than they do, and under load a thread that gave it up waits for it. Those that copy much
+or block are in `blocking`.
+"""
+
+import ctypes
+from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_int, c_size_t, c_uint, c_uint32, c_uint64
+from ctypes import c_longlong as off_t
+from ctypes import c_void_p as address
+from typing import Any
+
+import mfusepy
+
+VERSION_MIN = (3, 10)
+version: tuple[int, int] = (mfusepy.fuse_version_major, mfusepy.fuse_version_minor)
+if version < VERSION_MIN:
+    raise ImportError(f"libfuse {version[0]}.{version[1]} is too old, 3.10 is the first that will do")
+
+ino_t = c_uint64
+mode_t = c_uint32
+dev_t = c_uint64
+file_info = mfusepy.fuse_file_info
+conn_info = mfusepy.fuse_conn_info
+
+
+class fuse_entry_param(Structure):
+    _fields_ = (
+        ("ino", c_uint64),
+        ("generation", c_uint64),
+        ("attr", mfusepy.c_stat),
+        ("attr_timeout", c_double),
+        ("entry_timeout", c_double),
+    )
+
+
+class fuse_ctx(Structure):
+    _fields_ = (("uid", c_uint32), ("gid", c_uint32), ("pid", c_int), ("umask", mode_t))
+
+
+class fuse_args(Structure):
+    _fields_ = (("argc", c_int), ("argv", POINTER(c_char_p)), ("allocated", c_int))
+
+
+class fuse_loop_config_v1(Structure):
+    _fields_ = (("clone_fd", c_int), ("max_idle_threads", c_uint))
+
+
+# The arguments of each callback behind the first, the request; the order is that of struct fuse_lowlevel_ops.
+CALLBACKS: dict[str, tuple[Any, ...]] = {
+    "lookup": (ino_t, c_char_p),
+    "forget": (ino_t, c_uint64),
+    "getattr": (ino_t, address),
+    "setattr": (ino_t, address, c_int, address),
+    "readlink": (ino_t,),
+    "mknod": (ino_t, c_char_p, mode_t, dev_t),
+    "mkdir": (ino_t, c_char_p, mode_t),
+    "unlink": (ino_t, c_char_p),
+    "rmdir": (ino_t, c_char_p),
+    "symlink": (c_char_p, ino_t, c_char_p),
+    "rename": (ino_t, c_char_p, ino_t, c_char_p, c_uint),
+    "link": (ino_t, ino_t, c_char_p),
+    "open": (ino_t, address),
+    "read": (ino_t, c_size_t, off_t, address),
+    "write": (ino_t, address, c_size_t, off_t, address),
+    "flush": (ino_t, address),
+    "release": (ino_t, address),
+    "fsync": (ino_t, c_int, address),
+    "opendir": (ino_t, address),
+    "readdir": (ino_t, c_size_t, off_t, address),
+    "releasedir": (ino_t, address),
+    "fsyncdir": (ino_t, c_int, address),
+    "statfs": (ino_t,),
+    "setxattr": (ino_t, c_char_p, address, c_size_t, c_int),
+    "getxattr": (ino_t, c_char_p, c_size_t),
+    "listxattr": (ino_t, c_size_t),
+    "removexattr": (ino_t, c_char_p),
+    "access": (ino_t, c_int),
+    "create": (ino_t, c_char_p, mode_t, address),
+    "getlk": (ino_t, address, address),
+    "setlk": (ino_t, address, address, c_int),
+    "bmap": (ino_t, c_size_t, c_uint64),
+    "ioctl": (ino_t, c_uint, address, address, c_uint, address, c_size_t, c_size_t),
+    "poll": (ino_t, address, address),
+    "write_buf": (ino_t, address, off_t, address),
+    "retrieve_reply": (address, ino_t, off_t, address),
+    "forget_multi": (c_size_t, address),
+    "flock": (ino_t, address, c_int),
+    "fallocate": (ino_t, c_int, off_t, off_t, address),
+    "readdirplus": (ino_t, c_size_t, off_t, address),
+    "copy_file_range": (ino_t, off_t, address, ino_t, off_t, address, c_size_t, c_int),
+    "lseek": (ino_t, off_t, c_int, address),
+}
+PROTOTYPES = {name: CFUNCTYPE(None, address, *arguments) for name, arguments in CALLBACKS.items()}
+init_t = CFUNCTYPE(None, address, POINTER(conn_info))
+destroy_t = CFUNCTYPE(None, address)
+
+
+class fuse_lowlevel_ops(Structure):
+    _fields_ = (("init", init_t), ("destroy", destroy_t), *PROTOTYPES.items())
+
+
+quick = ctypes.PyDLL(mfusepy._libfuse._name)
+blocking = ctypes.CDLL(mfusepy._libfuse._name)
+
+
+def _function(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:
+    # From the library anew, not its attribute: that one is shared with whoever else asks for it.
+    function = library[name]
+    function.restype = result
+    function.argtypes = arguments
+    return function
+
+
+# Structures that are made here travel as bytes: c_char_p hands on a pointer to them.
+reply_err = _function(quick, "fuse_reply_err", c_int, address, c_int)
+reply_none = _function(quick, "fuse_reply_none", None, address)
+reply_entry = _function(quick, "fuse_reply_entry", c_int, address, c_char_p)
+reply_create = _function(quick, "fuse_reply_create", c_int, address, c_char_p, address)
+reply_attr = _function(quick, "fuse_reply_attr", c_int, address, c_char_p, c_double)
+reply_readlink = _function(quick, "fuse_reply_readlink", c_int, address, c_char_p)
+reply_open = _function(quick, "fuse_reply_open", c_int, address, address)
+reply_write = _function(quick, "fuse_reply_write", c_int, address, c_size_t)
+reply_buf = _function(quick, "fuse_reply_buf", c_int, address, c_char_p, c_size_t)
+reply_large_buf = _function(blocking, "fuse_reply_buf", c_int, address, c_char_p, c_size_t)
+reply_statfs = _function(quick, "fuse_reply_statfs", c_int, address, POINTER(mfusepy.c_statvfs))
+add_direntry = _function(
+    quick, "fuse_add_direntry", c_size_t, address, address, c_size_t, c_char_p, c_char_p, off_t
+)  # fmt: skip
+add_direntry_plus = _function(
+    quick, "fuse_add_direntry_plus", c_size_t, address, address, c_size_t, c_char_p, c_char_p, off_t
+)  # fmt: skip
+req_ctx = _function(quick, "fuse_req_ctx", address, address)
+
+session_new = _function(
+    blocking, "fuse_session_new", address, POINTER(fuse_args), POINTER(fuse_lowlevel_ops), c_size_t, address
+)  # fmt: skip
+session_mount = _function(blocking, "fuse_session_mount", c_int, address, c_char_p)
+session_unmount = _function(blocking, "fuse_session_unmount", None, address)
+session_destroy = _function(blocking, "fuse_session_destroy", None, address)
+session_exit = _function(blocking, "fuse_session_exit", None, address)
+set_signal_handlers = _function(blocking, "fuse_set_signal_handlers", c_int, address)
+remove_signal_handlers = _function(blocking, "fuse_remove_signal_handlers", None, address)
+
+
+def session_loop(session: int, *, threads_max: int, idle_threads_max: int, clones_fd: bool) -> int:
+    """Serve until unmounted (0) or ended by a signal (its number); negative on failure. Up to 3.11 libfuse knows no
+    limit of threads; the function has had a symbol of its own for each form of its second argument."""
+    if version < (3, 12):
+        config = fuse_loop_config_v1(clones_fd, idle_threads_max)
+        loop = _function(blocking, "fuse_session_loop_mt_32", c_int, address, POINTER(fuse_loop_config_v1))
+        return int(loop(session, config))
+    made = _function(blocking, "fuse_loop_cfg_create", address)()
+    try:
+        _function(blocking, "fuse_loop_cfg_set_clone_fd", None, address, c_uint)(made, clones_fd)
+        _function(blocking, "fuse_loop_cfg_set_max_threads", None, address, c_uint)(made, threads_max)
+        _function(blocking, "fuse_loop_cfg_set_idle_threads", None, address, c_uint)(made, idle_threads_max)
+        return int(_function(blocking, "fuse_session_loop_mt_312", c_int, address, address)(session, made))
+    finally:
+        _function(blocking, "fuse_loop_cfg_destroy", None, address)(made)
