@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 from s3mount import errors
 from s3mount.clock import Clock, SystemClock
-from s3mount.keys import NAME_BYTES_MAX, check_key, check_name
+from s3mount.keys import check_key, check_name
 from s3mount.model import ROOT_INO, Attr, AttrChange, Caller, DirEntry, Fh, Ino, ObjectKey, VolumeInfo
+from s3mount.names import NAME_BYTES_MAX
 
 RENAME_NOREPLACE = 1
 SYMLINK_BYTES_MAX = 4095
