@@ -15,9 +15,11 @@ from s3mount import errors
 from s3mount.clock import Clock, SystemClock
 from s3mount.keys import check_key, check_name
 from s3mount.model import ROOT_INO, Attr, AttrChange, Caller, DirEntry, Fh, Ino, ObjectKey, Seek, VolumeInfo
+from s3mount.names import NAME_BYTES_MAX
 
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
+SYMLINK_BYTES_MAX = 4095
 PERMISSION_BITS = 0o7777
 
 
@@ -84,6 +86,8 @@ class ReferenceTree:
         return inode
 
     def _child(self, parent: RefInode, name: str) -> RefInode:
+        if len(os.fsencode(name)) > NAME_BYTES_MAX:
+            raise errors.NameTooLong(name)
         if name not in parent.children:
             raise errors.NotFound(name)
         return parent.children[name]
@@ -196,6 +200,8 @@ class ReferenceTree:
         raise errors.NotSupported(new_name)
 
     def symlink(self, target: str, parent: Ino, name: str, caller: Caller) -> Attr:
+        if len(os.fsencode(target)) > SYMLINK_BYTES_MAX:
+            raise errors.NameTooLong(target)
         return self._attr(self._add(self._directory(parent), name, stat.S_IFLNK | 0o777, caller, target))
 
     def readlink(self, ino: Ino) -> str:
