@@ -1,6 +1,6 @@
 """A hostile network in one process: an HTTP proxy on a loopback port that knows S3's operations and fails on demand.
 
-Used by tests/network, from any thread. A rule picks requests by operation, key and count; what no rule picks passes
+Used by tests/network and others, from any thread. A rule picks requests by operation, key and count; what no rule picks passes
 through. `line` is the state of the whole way: passing, silent, or cut. A thread accepts and one more serves each
 connection; all are ended by leaving the context.
 """
@@ -298,6 +298,7 @@ class FaultProxy:
                 continue
             if not piece:
                 raise _Over
+            self._look(asker)  # the line may have been cut while it was waited for
             if source is asker:
                 self._take_time(len(piece))
             return piece
