@@ -22,6 +22,7 @@ from s3mount.vfs.hard_links import HardLinks
 from s3mount.vfs.namespace import Namespace
 from s3mount.vfs.xattrs import Xattrs, after_chmod
 
+ROOT = Caller(0, 0)
 BLOCK_SIZE = 4096
 VOLUME_BYTES = 1 << 50  # a bucket has no size; 1 PiB is what tools that check for room are content with
 FILES_MAX = 1 << 40
@@ -163,8 +164,9 @@ class FileSystem:
         return self._xattrs.get(ino, name)
 
     @fs_errors_only
-    def listxattr(self, ino: Ino) -> Sequence[str]:
-        return self._xattrs.names(ino)
+    def listxattr(self, ino: Ino, caller: Caller = ROOT) -> Sequence[str]:
+        """Those that `caller` may know of."""
+        return self._xattrs.names(ino, caller)
 
     @fs_errors_only
     def setxattr(self, ino: Ino, name: str, value: bytes, flags: int = 0) -> None:
@@ -189,13 +191,14 @@ class FileSystem:
         there = self._context.known(made)
         if not there.is_file and not there.is_dir:
             raise Stale("something else has the name by now")
-        fh = self._io.open(there.ino, flags)
+        fh = self._io.open(there.ino, flags, caller)
         return self._context.live(there.ino).attr(), fh
 
     @fs_errors_only
-    def open(self, ino: Ino, flags: int) -> Fh:
-        """Raises Stale when the inode is gone: look its name up again."""
-        return self._io.open(ino, flags)
+    def open(self, ino: Ino, flags: int, caller: Caller = ROOT) -> Fh:
+        """With O_TRUNC the file loses what it may not keep when `caller` changes it (setuid). Raises Stale when the
+        inode is gone: look its name up again."""
+        return self._io.open(ino, flags, caller)
 
     @fs_errors_only
     def read(self, fh: Fh, offset: int, size: int) -> bytes:

@@ -25,9 +25,10 @@ from s3mount.errors import (
 )
 from s3mount.foreign_metadata import METADATA_BYTES_MAX
 from s3mount.metadata import OURS_BYTES_MAX
-from s3mount.model import Ino, Inode
+from s3mount.model import Caller, Ino, Inode
 from s3mount.vfs import posix_acl
 from s3mount.vfs.context import VfsContext
+from s3mount.vfs.privileges import CAPABILITIES
 
 # linux/xattr.h, linux/limits.h
 XATTR_CREATE = 1
@@ -36,7 +37,7 @@ NAME_BYTES_MAX = 255
 VALUE_BYTES_MAX = 64 << 10
 
 # The kernel asks for it before every write(2): the one answer that must be cheap.
-ASKED_BEFORE_WRITES = "security.capability"
+ASKED_BEFORE_WRITES = CAPABILITIES
 NAMESPACES = ("user.", "trusted.", "security.")
 ACLS = (posix_acl.ACCESS, posix_acl.DEFAULT)
 
@@ -57,8 +58,10 @@ class Xattrs:
             _check_name(name)
         return None
 
-    def names(self, ino: Ino) -> list[str]:
-        return list(xattr_format.unpack(self._context.known(self._context.live(ino)).xattrs))
+    def names(self, ino: Ino, caller: Caller) -> list[str]:
+        """trusted.* only for root: xattr(7). Their values the kernel keeps from others, their names it does not."""
+        names = xattr_format.unpack(self._context.known(self._context.live(ino)).xattrs)
+        return [name for name in names if caller.uid == 0 or not name.startswith("trusted.")]
 
     def set(self, ino: Ino, name: str, value: bytes, flags: int) -> None:
         """`flags`: 0, XATTR_CREATE or XATTR_REPLACE. Raises Exists, NoAttribute, NotSupported, OutOfRange, TooBig,
