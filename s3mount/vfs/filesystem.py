@@ -20,6 +20,7 @@ from s3mount.vfs.failures import fs_errors_only
 from s3mount.vfs.fileio import FileIO
 from s3mount.vfs.hard_links import HardLinks
 from s3mount.vfs.namespace import Namespace
+from s3mount.vfs.privileges import CAPABILITIES
 from s3mount.vfs.xattrs import Xattrs, after_chmod
 
 ROOT = Caller(0, 0)
@@ -158,9 +159,15 @@ class FileSystem:
 
     # -- extended attributes and access lists ---------------------------------------------------------------------
 
-    @fs_errors_only
     def getxattr(self, ino: Ino, name: str) -> bytes | None:
         """None: there is none of that name. Raises NotSupported."""
+        # The kernel asks for this one before every write(2).
+        if name == CAPABILITIES and self._xattrs.has_none(ino):
+            return None
+        return self._getxattr(ino, name)
+
+    @fs_errors_only
+    def _getxattr(self, ino: Ino, name: str) -> bytes | None:
         return self._xattrs.get(ino, name)
 
     @fs_errors_only

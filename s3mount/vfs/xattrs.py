@@ -28,7 +28,6 @@ from s3mount.metadata import OURS_BYTES_MAX
 from s3mount.model import Caller, Ino, Inode
 from s3mount.vfs import posix_acl
 from s3mount.vfs.context import VfsContext
-from s3mount.vfs.privileges import CAPABILITIES
 
 # linux/xattr.h, linux/limits.h
 XATTR_CREATE = 1
@@ -36,8 +35,6 @@ XATTR_REPLACE = 2
 NAME_BYTES_MAX = 255
 VALUE_BYTES_MAX = 64 << 10
 
-# The kernel asks for it before every write(2): the one answer that must be cheap.
-ASKED_BEFORE_WRITES = CAPABILITIES
 NAMESPACES = ("user.", "trusted.", "security.")
 ACLS = (posix_acl.ACCESS, posix_acl.DEFAULT)
 
@@ -54,9 +51,13 @@ class Xattrs:
             value = xattr_format.unpack(inode.xattrs).get(name)
             if value is not None:
                 return value
-        if name != ASKED_BEFORE_WRITES:
-            _check_name(name)
+        _check_name(name)
         return None
+
+    def has_none(self, ino: Ino) -> bool:
+        """Whether it is known, without asking anybody, that the inode has no attribute at all."""
+        inode = self._index.inodes.find(ino)
+        return inode is not None and inode.xattrs is None and inode.metadata_known and inode.link_of is None
 
     def names(self, ino: Ino, caller: Caller) -> list[str]:
         """trusted.* only for root: xattr(7). Their values the kernel keeps from others, their names it does not."""
