@@ -32,6 +32,7 @@
     │   ├── Corrupt            bytes did not match their checksum or length: temporary
     │   ├── BucketMissing      the bucket itself does not exist
     │   └── Rejected           any other refusal: permanent
+    │       └── Archived       the object must be restored before it can be read or copied
     └── MountError             s3mount cannot start or do what a command asked; carries the exit code
         ├── UsageError             2
         ├── BucketUnavailable      3
@@ -110,6 +111,10 @@ class NotSupported(FsError):
     pass
 
 
+class NoSuchOffset(FsError):
+    """lseek found nothing of what it looks for there, or the offset is past the end: ENXIO."""
+
+
 class NoAttribute(FsError):
     pass
 
@@ -169,6 +174,10 @@ class BucketMissing(StoreError):
 
 
 class Rejected(StoreError):
+    pass
+
+
+class Archived(Rejected):
     pass
 
 

@@ -7,8 +7,9 @@ in "/", the root's is "".
 
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NewType
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple, NewType
 
 Ino = NewType("Ino", int)
 Fh = NewType("Fh", int)
@@ -41,6 +42,8 @@ class Attr:
     atime_ns: int
     mtime_ns: int
     ctime_ns: int
+    # Of 512 bytes; of what is stored, so no part of what the file is.
+    blocks: int = field(default=0, compare=False)
     rdev: int = 0
 
 
@@ -99,6 +102,23 @@ class RemoteObject:
     key: ObjectKey
     etag: ETag
     size: int
+
+
+class Seek(Enum):
+    """What lseek(2) looks for."""
+
+    DATA = "data"
+    HOLE = "hole"
+
+
+class CacheRow(NamedTuple):
+    """Which bytes of a file the cache holds, as kept in the index; each column is explained in index/schema.py."""
+
+    present: bytes
+    dirty: bytes
+    present_size: int
+    used_ns: int
+    holes: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +188,13 @@ class Inode:
             return None
         return RemoteObject(self.remote_key, self.remote_etag, self.remote_size)
 
-    def attr(self) -> Attr:
+    def attr(self, hole_bytes: int = 0) -> Attr:
+        """`hole_bytes`: how much of the size takes no room."""
+        blocks = -(-(self.size - hole_bytes) // 512)
         atime_ns = self.mtime_ns if self.atime_ns is None else self.atime_ns
         # Of a file whose object says that it is linked, other names may not have been met yet.
         nlink = self.nlink if self.link_group is None else max(self.nlink, 2)
         return Attr(
             self.ino, self.mode, nlink, self.uid, self.gid, self.size, atime_ns, self.mtime_ns, self.ctime_ns,
-            self.rdev,
+            blocks, self.rdev,
         )  # fmt: skip

@@ -71,7 +71,7 @@ def _values(attr: Attr) -> tuple[int, ...]:
         attr.gid,
         attr.size,
         PREFERRED_IO_BYTES,
-        (attr.size + 511) >> 9,
+        attr.blocks,
         attr.rdev,
         atime_s,
         atime_ns,

@@ -47,6 +47,8 @@ _HELP: Final = {
     "addressing-style": ("|".join(ADDRESSING_STYLES), "Bucket in the host name or in the path.  [default: auto]"),
     "cache-dir": ("DIR", "Where the cache, the index and the log are kept, a folder for each bucket and prefix."),
     "cache-size": ("SIZE", "Limit of the cache: 10GiB, 500M, or auto: half of the free space, at most 50GiB."),
+    "capacity": ("SIZE", "Size of the drive as df shows it.  [default: 1PiB]"),
+    "atime": ("relatime|off", "Whether reading a file moves its access time.  [default: relatime]"),
     "hard-links": ("copy|deny", "Hard links: an object for each name, or refused.  [default: copy]"),
     "fsync": ("local|remote", "What fsync waits for: the local disk, or S3.  [default: local]"),
     "write-back-delay": ("TIME", "How long a file must rest before it is uploaded.  [default: 1s]"),

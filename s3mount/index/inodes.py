@@ -29,35 +29,34 @@ _SHADOWS = "SELECT ino FROM inode WHERE link_of = ? ORDER BY ino"
 assert COLUMNS[0] == "ino"
 
 
-_attributes: Callable[[Inode], tuple[Any, ...]] = attrgetter(*COLUMNS)
-_TIMES = tuple(COLUMNS.index(name) for name in ("mtime_ns", "ctime_ns", "atime_ns"))
+_fields: Callable[[Inode], tuple[Any, ...]] = attrgetter(*COLUMNS)
 _TARGET = COLUMNS.index("target")
+_TIMES = tuple(COLUMNS.index(name) for name in ("mtime_ns", "ctime_ns", "atime_ns"))
 _SQLITE_INTEGERS = range(-(1 << 63), 1 << 63)
 
 
 def _values(inode: Inode) -> tuple[Any, ...]:
-    """The row as SQLite keeps it: a time that 64 bits do not hold, and a target that is not UTF-8, is a blob."""
-    values = _attributes(inode)
-    is_plain = all(values[at] is None or values[at] in _SQLITE_INTEGERS for at in _TIMES)
-    if is_plain and (inode.target is None or names.is_utf8(inode.target)):
-        return values
-    row = list(values)
-    for at in _TIMES:
-        if row[at] is not None and row[at] not in _SQLITE_INTEGERS:
-            row[at] = str(row[at]).encode()
+    """The row as SQLite keeps it: its text is UTF-8 and its integers are of 64 bits, so what is not is a blob."""
+    values = _fields(inode)
     if inode.target is not None and not names.is_utf8(inode.target):
-        row[_TARGET] = names.to_bytes(inode.target)
-    return tuple(row)
+        values = (*values[:_TARGET], names.to_bytes(inode.target), *values[_TARGET + 1 :])
+    if all(values[at] is None or values[at] in _SQLITE_INTEGERS for at in _TIMES):
+        return values
+    return tuple(
+        str(value).encode() if at in _TIMES and value is not None and value not in _SQLITE_INTEGERS else value
+        for at, value in enumerate(values)
+    )
 
 
 def _inode(row: Sequence[Any]) -> Inode:
     """The way back from `_values`."""
     if bytes in map(type, row):
-        row = [
-            value if not isinstance(value, bytes) else names.from_bytes(value) if at == _TARGET else int(value)
-            for at, value in enumerate(row)
-        ]
+        row = [_from_blob(at, value) if isinstance(value, bytes) else value for at, value in enumerate(row)]
     return Inode(*row)
+
+
+def _from_blob(at: int, value: bytes) -> Any:
+    return names.from_bytes(value) if at == _TARGET else int(value)
 
 
 class Inodes:

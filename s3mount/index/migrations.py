@@ -34,6 +34,11 @@ def _add_links_xattrs_devices(connection: sqlite3.Connection) -> None:
             )
 
 
+def _add_holes(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE cache_entry ADD COLUMN holes BLOB NOT NULL DEFAULT x''")
+    connection.execute("CREATE INDEX cache_entry_holes ON cache_entry (ino) WHERE length(holes) > 0")
+
+
 def _add_components(connection: sqlite3.Connection) -> None:
     """Every name was its own component then, those too that now look like encoded ones."""
     connection.execute("ALTER TABLE dentry ADD COLUMN component TEXT")
@@ -42,13 +47,14 @@ def _add_components(connection: sqlite3.Connection) -> None:
     connection.execute(f"UPDATE dentry SET component = name WHERE {looks_encoded}")
 
 
-def _to_version_2(connection: sqlite3.Connection) -> None:
+def _from_1_to_2(connection: sqlite3.Connection) -> None:
     _add_links_xattrs_devices(connection)
     _add_components(connection)
+    _add_holes(connection)
 
 
 # STEPS[n] brings an index of version n to version n + 1 inside one transaction.
-STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _to_version_2}
+STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1_to_2}
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:

@@ -164,16 +164,19 @@ CREATE TABLE parked (
 
 -- Which bytes of a file are in the cache directory. Packed extents, see cache/extents.py.
 --   present       bytes held; `dirty`, a part of them, differs from the object remote_key/remote_etag
---   present_size  their number
+--   present_size  how many of them take room: all but the holes
 --   used_ns       last use: what eviction goes by
+--   holes         the part of `present` that was never written and takes no room, see cache/holes.py
 CREATE TABLE cache_entry (
     ino          INTEGER PRIMARY KEY,
     present      BLOB NOT NULL,
     dirty        BLOB NOT NULL,
     present_size INTEGER NOT NULL,
-    used_ns      INTEGER NOT NULL
+    used_ns      INTEGER NOT NULL,
+    holes        BLOB NOT NULL DEFAULT x''
 );
 CREATE INDEX cache_entry_used ON cache_entry (used_ns) WHERE present_size > 0;
+CREATE INDEX cache_entry_holes ON cache_entry (ino) WHERE length(holes) > 0;
 
 -- Checksums of present bytes, for 8 MiB of a file a row; see cache/seals.py.
 CREATE TABLE cache_seal (

@@ -10,14 +10,16 @@ from dataclasses import dataclass, replace
 from s3mount import keys
 from s3mount.cache.filecache import FileCache
 from s3mount.clock import Clock
+from s3mount.config import CAPACITY_BYTES
 from s3mount.errors import Missing, NotADirectory, NotFound, ReadOnly
 from s3mount.index import links
 from s3mount.index.index import Index
 from s3mount.locks import InodeLocks
-from s3mount.model import ROOT_INO, Ino, Inode
+from s3mount.model import ROOT_INO, Attr, Ino, Inode
 from s3mount.remote.attributes import AttributeReader
 from s3mount.remote.lister import Lister
 from s3mount.store.base import StoreProperties
+from s3mount.vfs.archived import ArchivedFiles
 from s3mount.vfs.departed import Departed
 from s3mount.vfs.discards import Discards
 from s3mount.vfs.handles import Handles
@@ -29,7 +31,8 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class VfsOptions:
     """`fsync_remote`: fsync returns when S3 has the file. Deadlines in seconds; `offline_timeout_s`: how long an
-    operation waits for an S3 that gives no sign of life."""
+    operation waits for an S3 that gives no sign of life. `capacity_bytes`: what statfs shows as the drive's size.
+    `is_relatime`: reading moves atime, as mount(8) describes relatime."""
 
     read_only: bool = False
     fsync_remote: bool = False
@@ -37,6 +40,8 @@ class VfsOptions:
     room_deadline_s: float = 60.0
     upload_deadline_s: float = 3600.0
     offline_timeout_s: float = 30.0
+    capacity_bytes: int = CAPACITY_BYTES
+    is_relatime: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ class VfsContext:
     properties: StoreProperties
     options: VfsOptions
     discards: Discards
+    archived: ArchivedFiles
     departed: Departed
 
     # -- reading the tree (may ask S3) ---------------------------------------------------------------------------
@@ -96,6 +102,9 @@ class VfsContext:
                 self.lister.invalidate(place[0])
             raise NotFound("the object is gone") from error
         return self.live(inode.ino)
+
+    def attr(self, inode: Inode) -> Attr:
+        return inode.attr(self.cache.hole_bytes(inode.ino))
 
     # -- changing it (inside an index transaction, no S3) --------------------------------------------------------
 

@@ -14,18 +14,18 @@ from s3mount import names
 from s3mount.errors import InvalidArgument, IsADirectory, Stale
 from s3mount.index import links
 from s3mount.metadata import TIME_NS_MAX
-from s3mount.model import Attr, AttrChange, Caller, DirEntry, Fh, Ino, Inode, VolumeInfo
+from s3mount.model import Attr, AttrChange, Caller, DirEntry, Fh, Ino, Inode, Seek, VolumeInfo
 from s3mount.vfs.context import VfsContext
 from s3mount.vfs.failures import fs_errors_only
 from s3mount.vfs.fileio import FileIO
 from s3mount.vfs.hard_links import HardLinks
 from s3mount.vfs.namespace import Namespace
 from s3mount.vfs.privileges import CAPABILITIES
+from s3mount.vfs.space import Space
 from s3mount.vfs.xattrs import Xattrs, after_chmod
 
 ROOT = Caller(0, 0)
 BLOCK_SIZE = 4096
-VOLUME_BYTES = 1 << 50  # a bucket has no size; 1 PiB is what tools that check for room are content with
 FILES_MAX = 1 << 40
 NEW_FILE_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 
@@ -35,6 +35,7 @@ class FileSystem:
         self._context = context
         self._namespace = Namespace(context)
         self._io = FileIO(context)
+        self._space = Space(context, self._io)
         self._hard_links = HardLinks(context)
         self._xattrs = Xattrs(context)
         self.offline_timeout_s = context.options.offline_timeout_s
@@ -46,7 +47,7 @@ class FileSystem:
         """The inode of that name; its directory is as fresh as promised. Raises NotFound, NotADirectory."""
         context = self._context
         ino = context.lookup(context.directory(parent), name)
-        return context.known(context.live(ino)).attr()
+        return context.attr(context.known(context.live(ino)))
 
     @fs_errors_only
     def getattr(self, ino: Ino) -> Attr:
@@ -55,7 +56,7 @@ class FileSystem:
         inode = links.identity(self._context.index, ino)
         if inode is None:
             return self._context.departed.get(ino).attr()
-        return self._context.known(inode).attr()
+        return self._context.attr(self._context.known(inode))
 
     @fs_errors_only
     def setattr(self, ino: Ino, change: AttrChange, fh: Fh | None = None) -> Attr:
@@ -78,12 +79,12 @@ class FileSystem:
             self._io.truncate(inode.ino, change.size)
             change = replace(change, size=None)
             if change == AttrChange():
-                return context.live(ino).attr()
+                return context.attr(context.live(ino))
         with context.index.transaction():
             changed = replace(_changed(context.live(ino), change), ctime_ns=context.clock.now_ns())
             context.index.inodes.update(context.with_meta_owed(changed))
         context.writeback.notify()
-        return changed.attr()
+        return context.attr(changed)
 
     def _change_departed(self, ino: Ino, change: AttrChange) -> Attr:
         inode = self._context.departed.get(ino)
@@ -96,7 +97,7 @@ class FileSystem:
     @fs_errors_only
     def statfs(self) -> VolumeInfo:
         files, size = self._context.index.inodes.totals()
-        blocks = VOLUME_BYTES // BLOCK_SIZE
+        blocks = self._context.options.capacity_bytes // BLOCK_SIZE
         used = min(blocks, -(-size // BLOCK_SIZE))
         return VolumeInfo(BLOCK_SIZE, blocks, blocks - used, FILES_MAX, FILES_MAX - files, names.NAME_BYTES_MAX)
 
@@ -133,7 +134,7 @@ class FileSystem:
     @fs_errors_only
     def link(self, ino: Ino, new_parent: Ino, new_name: str) -> Attr:
         """One more name for a file. Raises NotPermitted, TooManyLinks, Exists."""
-        return self._hard_links.link(ino, new_parent, new_name).attr()
+        return self._context.attr(self._hard_links.link(ino, new_parent, new_name))
 
     @fs_errors_only
     def rmdir(self, parent: Ino, name: str) -> None:
@@ -146,7 +147,8 @@ class FileSystem:
 
     @fs_errors_only
     def rename(self, parent: Ino, name: str, new_parent: Ino, new_name: str, flags: int = 0) -> None:
-        """Atomic here; the objects follow. `flags`: 0 or RENAME_NOREPLACE, else InvalidArgument."""
+        """Atomic here; the objects follow. `flags`: 0, RENAME_NOREPLACE or RENAME_EXCHANGE, else
+        InvalidArgument."""
         self._namespace.rename(parent, name, new_parent, new_name, flags)
 
     @fs_errors_only
@@ -199,7 +201,7 @@ class FileSystem:
         if not there.is_file and not there.is_dir:
             raise Stale("something else has the name by now")
         fh = self._io.open(there.ino, flags, caller)
-        return self._context.live(there.ino).attr(), fh
+        return self._context.attr(self._context.live(there.ino)), fh
 
     @fs_errors_only
     def open(self, ino: Ino, flags: int, caller: Caller = ROOT) -> Fh:
@@ -217,6 +219,21 @@ class FileSystem:
         """All of `data`; at the end of the file when it is open with O_APPEND, whatever `offset` says, unless it is a
         page of a shared mapping that the kernel writes back (`is_page`)."""
         return self._io.write(fh, offset, data, is_page=is_page)
+
+    @fs_errors_only
+    def allocate(self, fh: Fh, mode: int, offset: int, length: int) -> None:
+        """fallocate(2), with the modes that shift no bytes."""
+        self._space.allocate(fh, mode, offset, length)
+
+    @fs_errors_only
+    def seek(self, fh: Fh, offset: int, wanted: Seek) -> int:
+        """lseek(2) for data or a hole. Holes are what was made here and is cached; the bucket knows none."""
+        return self._space.seek(fh, offset, wanted)
+
+    @fs_errors_only
+    def copy_range(self, fh_in: Fh, offset_in: int, fh_out: Fh, offset_out: int, size: int) -> int:
+        """copy_file_range(2): perhaps fewer bytes than asked; 0 at the end of the source."""
+        return self._space.copy(fh_in, offset_in, fh_out, offset_out, size)
 
     @fs_errors_only
     def flush(self, fh: Fh) -> None:

@@ -25,7 +25,9 @@ from s3mount.vfs.context import VfsContext
 from s3mount.vfs.hard_links import HardLinks
 from s3mount.vfs.xattrs import inherit, require_room
 
-RENAME_NOREPLACE = 1  # linux/fs.h
+# linux/fs.h
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
 SYMLINK_BYTES_MAX = 4095  # PATH_MAX less the NUL, as Linux file systems have it
 
 
@@ -48,7 +50,7 @@ class Namespace:
             for name, child in self._index.dentries.children(ino):
                 inode = context.live(child)
                 if inode.metadata_known:
-                    entries.append(DirEntry(name, inode.attr()))
+                    entries.append(DirEntry(name, context.attr(inode)))
                 else:
                     unknown.append(child)
                     entries.append(DirEntry(name, _listed_attr(inode), is_complete=False))
@@ -210,10 +212,13 @@ class Namespace:
     def rename(self, old_parent: Ino, old_name: str, new_parent: Ino, new_name: str, flags: int) -> None:
         context = self._context
         context.require_writable()
-        if flags & ~RENAME_NOREPLACE:
+        if flags not in (0, RENAME_NOREPLACE, RENAME_EXCHANGE):
             raise InvalidArgument("this kind of rename is not supported")
         context.place_in(old_parent, old_name)
         context.place_in(new_parent, new_name)
+        if flags == RENAME_EXCHANGE:
+            self._exchange(old_parent, old_name, new_parent, new_name)
+            return
         source = context.child(old_parent, old_name)
         if source is not None:
             # The bucket's copy gets its metadata written anew, so it must be known before it is owed.
@@ -244,6 +249,41 @@ class Namespace:
                 context.touch_directory(new_parent)
         if target is not None:
             self._after_removal(target.ino, dropped)
+        context.writeback.notify()
+
+    def _exchange(self, old_parent: Ino, old_name: str, new_parent: Ino, new_name: str) -> None:
+        """Two names, each with whatever it names, swap places. In the bucket they are a circle (writeback/moves.py)."""
+        context, index = self._context, self._index
+        places = ((old_parent, old_name), (new_parent, new_name))
+        for place in places:
+            inode = context.child(*place)
+            if inode is not None:
+                # As for a rename, for both.
+                context.known(inode)
+        with index.transaction():
+            one, other = context.child(*places[0]), context.child(*places[1])
+            if one is None or other is None:
+                raise NotFound(old_name if one is None else new_name)
+            if one.ino == other.ino:
+                return
+            rows = [self._hard_links.row(*place, inode) for place, inode in zip(places, (one, other), strict=True)]
+            moves = ((rows[0], places[0], places[1]), (rows[1], places[1], places[0]))
+            for row, _, (parent, name) in moves:
+                if row.ino == parent or row.ino in index.dentries.ancestors(parent):
+                    raise InvalidArgument("a directory cannot become its own subdirectory")
+                context.require_key(context.live_directory(parent), name, is_dir=row.is_dir)
+            for row, _, _ in moves:
+                if row.is_dir:
+                    index.keep_written_key(row)
+            for row, (parent, name), _ in moves:
+                index.dentries.remove(parent, name, row)
+            for row, _, (parent, name) in moves:
+                index.dentries.add(parent, name, row)
+                moved = replace(index.inodes.get(row.ino), ctime_ns=context.clock.now_ns())
+                index.inodes.update(context.with_meta_owed(moved))
+                self._hard_links.moved(row)
+            for parent in {old_parent, new_parent}:
+                context.touch_directory(parent)
         context.writeback.notify()
 
     def _check_rename(self, source: Inode, target: Inode | None, new_parent: Ino) -> None:

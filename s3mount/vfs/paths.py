@@ -17,12 +17,15 @@ class PathFileSystem:
     def __init__(self, filesystem: FileSystem):
         self._filesystem = filesystem
         self._inos: dict[Fh, Ino] = {}
+        self.allocate = filesystem.allocate
+        self.copy_range = filesystem.copy_range
         self.fsync = filesystem.fsync
         self.fsyncdir = filesystem.fsyncdir
         self.flush = filesystem.flush
         self.read = filesystem.read
         self.readdir = filesystem.readdir
         self.releasedir = filesystem.releasedir
+        self.seek = filesystem.seek
         self.statfs = filesystem.statfs
         self.write = filesystem.write
 

@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import logging
+import os
 import stat
 import struct
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from s3mount.bindings import load_binding
 from s3mount.errors import IOFailure, MountPointUnusable, NotFound
-from s3mount.model import Attr, AttrChange, Caller, DirEntry, Ino, VolumeInfo
+from s3mount.model import Attr, AttrChange, Caller, DirEntry, Ino, Seek, VolumeInfo
 
 try:
     load_binding()
@@ -24,11 +25,11 @@ from s3mount.bindings import fuse, stat_buffer
 from s3mount.bindings import lowlevel_abi as abi
 from s3mount.bindings.fuse import FuseCallbacks
 
-ATTR = Attr(Ino(1 << 40), stat.S_IFREG | 0o4755, 1, 2**32 - 2, 7, 1025, -1, 1_700_000_000_123_456_789, -(10**18))
+ATTR = Attr(Ino(1 << 40), stat.S_IFREG | 0o4755, 1, 2**32 - 2, 7, 1025, -1, 1_700_000_000_123_456_789, -(10**18), 3)
 REQUEST = 99
 REPLIES = (
     "reply_err", "reply_entry", "reply_create", "reply_attr", "reply_readlink", "reply_open", "reply_write",
-    "reply_buf", "reply_large_buf", "reply_statfs", "reply_xattr",
+    "reply_buf", "reply_lseek", "reply_statfs", "reply_xattr",
 )  # fmt: skip
 
 
@@ -159,6 +160,9 @@ def calls(info: Any) -> dict[str, tuple[tuple[object, ...], object, tuple[object
         "create": ((3, b"n", 0o100600, handle), (ATTR, 8), ("create", 3, "n", 0o600, 2, Caller(5, 6)), "reply_create"),
         "open": ((3, handle), 8, ("open", 3, 2, Caller(5, 6)), "reply_open"),
         "read": ((3, 10, 20, handle), b"data", ("read", 7, 20, 10), "reply_buf"),
+        "fallocate": ((3, 1, 20, 10, handle), None, ("allocate", 7, 1, 20, 10), "reply_err"),
+        "lseek": ((3, 20, os.SEEK_HOLE, handle), 30, ("seek", 7, 20, Seek.HOLE), "reply_lseek"),
+        "copy_file_range": ((3, 20, handle, 4, 30, handle, 10, 0), 10, ("copy_range", 7, 20, 7, 30, 10), "reply_write"),
         "flush": ((3, handle), None, ("flush", 7), "reply_err"),
         "release": ((3, handle), None, ("release", 7), "reply_err"),
         "fsync": ((3, 1, handle), None, ("fsync", 7, True), "reply_err"),
@@ -285,7 +289,7 @@ def test_a_read_longer_than_asked_for_never_reaches_the_kernel(binding: Binding,
     assert binding.call("read", 3, 4, 0, address(info), result=b"123") == ("reply_buf", b"123", 3)
     large = bytes(1 << 20)
     name, data, size = binding.call("read", 3, 1 << 20, 0, address(info), result=large)
-    assert (name, data is large, size) == ("reply_large_buf", True, 1 << 20)
+    assert (name, data is large, size) == ("reply_buf", True, 1 << 20)
 
 
 @pytest.mark.parametrize("is_page", [False, True])

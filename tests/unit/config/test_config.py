@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from s3mount.config import (
     CACHE_LIMIT_AUTO_BYTES_MAX,
     CACHE_LIMIT_BYTES_MIN,
+    AtimeMode,
     FsyncMode,
     HardLinkMode,
     MountConfig,
@@ -123,6 +124,8 @@ def test_every_setting_arrives() -> None:
         addressing_style="path",
         cache_dir="/cache",
         cache_size="2GiB",
+        capacity="5TiB",
+        atime="off",
         fsync="remote",
         hard_links="deny",
         write_back_delay="250ms",
@@ -143,6 +146,8 @@ def test_every_setting_arrives() -> None:
         region="eu-central-1",
         addressing_style="path",
         cache_limit_bytes=2 << 30,
+        capacity_bytes=5 << 40,
+        atime_mode=AtimeMode.OFF,
         fsync_mode=FsyncMode.REMOTE,
         hard_link_mode=HardLinkMode.DENY,
         write_back_delay_s=0.25,
@@ -163,6 +168,9 @@ def test_every_setting_arrives() -> None:
         *(
             ("addressing_style", "x"),
             ("fsync", "maybe"),
+            ("atime", "strict"),
+            ("capacity", "1M"),
+            ("capacity", "2000PiB"),
             ("hard_links", "soft"),
             ("uid", "root"),
             ("gid", "-1"),
@@ -199,7 +207,7 @@ def test_options_of_fstab() -> None:
     options = parse_mount_options(
         ["rw,_netdev,nofail,x-systemd.automount,endpoint-url=http://h:1,cache_size=1GiB", "ro,allow_other,noatime"]
     )
-    assert options.settings == {"endpoint-url": "http://h:1", "cache-size": "1GiB"}
+    assert options.settings == {"endpoint-url": "http://h:1", "cache-size": "1GiB", "atime": "off"}
     assert options.flags == {"read-only", "allow-other"}
     assert options.fuse_options == ("noatime",)
 
