@@ -181,7 +181,7 @@ class FuseCallbacks:
         return self._filesystem.getxattr(ino, name.decode(*_ENCODING))
 
     def listxattr(self, request: int, ino: Ino, size: int) -> bytes:
-        return b"".join(name.encode(*_ENCODING) + b"\0" for name in self._filesystem.listxattr(ino))
+        return b"".join(name.encode(*_ENCODING) + b"\0" for name in self._filesystem.listxattr(ino, _caller(request)))
 
     def setxattr(self, request: int, ino: Ino, name: bytes, value: int | None, size: int, flags: int) -> None:
         data = ctypes.string_at(value, size) if value else b""
@@ -198,7 +198,7 @@ class FuseCallbacks:
         )
 
     def open(self, request: int, ino: Ino, info: int) -> Fh:
-        return self._filesystem.open(ino, _file_info(info).flags)
+        return self._filesystem.open(ino, _file_info(info).flags, _caller(request))
 
     def read(self, request: int, ino: Ino, size: int, offset: int, info: int) -> bytes:
         data = self._filesystem.read(_fh(info), offset, size)

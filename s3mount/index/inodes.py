@@ -32,7 +32,6 @@ assert COLUMNS[0] == "ino"
 _fields: Callable[[Inode], tuple[Any, ...]] = attrgetter(*COLUMNS)
 _TARGET = COLUMNS.index("target")
 _TIMES = tuple(COLUMNS.index(name) for name in ("mtime_ns", "ctime_ns", "atime_ns"))
-_TARGET = COLUMNS.index("target")
 _SQLITE_INTEGERS = range(-(1 << 63), 1 << 63)
 
 

@@ -87,13 +87,15 @@ def join(index: Index, found: Inode) -> None:
         content_generation=primary.content_uploaded,
         content_uploaded=primary.content_uploaded,
     )
-    if not primary.is_owed and found.ctime_ns > primary.ctime_ns and _copied(found) != _copied(primary):
-        # A change of attributes that did not reach all names: the later one counts.
-        primary = replace(_with_attributes(primary, found), meta_generation=primary.meta_generation + 1, due_ns=0)
-    primary = replace(primary, nlink=primary.nlink + 1)
-    index.inodes.update(primary)
+    # Reading moves atime here, and that alone is not news for the bucket.
+    if _copied(found) != _copied(replace(primary, atime_ns=found.atime_ns)) and not primary.is_owed:
+        # A change of attributes did not reach all names: the later one counts.
+        if found.ctime_ns > primary.ctime_ns:
+            primary = replace(_with_attributes(primary, found), meta_generation=primary.meta_generation + 1, due_ns=0)
+        else:
+            shadow = replace(shadow, meta_generation=shadow.meta_generation + 1, due_ns=0)
+    index.inodes.update(replace(primary, nlink=primary.nlink + 1))
     index.inodes.update(shadow)
-    owe(index, primary, 0)
 
 
 # -- what the bucket is owed -------------------------------------------------------------------------------------------

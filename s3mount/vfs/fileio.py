@@ -26,9 +26,10 @@ from s3mount.errors import (
 )
 from s3mount.index import links
 from s3mount.index.schema import DUE_NEVER
-from s3mount.model import Fh, Ino, Inode
+from s3mount.model import Caller, Fh, Ino, Inode
 from s3mount.vfs.context import VfsContext
 from s3mount.vfs.handles import FileHandle
+from s3mount.vfs.privileges import without_privileges
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class FileIO:
         self._context = context
         self._index = context.index
 
-    def open(self, ino: Ino, flags: int) -> Fh:
+    def open(self, ino: Ino, flags: int, caller: Caller) -> Fh:
         """Raises Stale when the inode went away since it was looked up: the kernel then looks the name up again, and
         finds what was renamed over it."""
         context = self._context
@@ -60,10 +61,18 @@ class FileIO:
         if flags & os.O_TRUNC:
             try:
                 self.truncate(inode.ino, 0)
+                self._end_privileges(inode.ino, caller)
             except BaseException:
                 self.release(fh)
                 raise
         return fh
+
+    def _end_privileges(self, ino: Ino, caller: Caller) -> None:
+        with self._index.transaction():
+            now = self._context.live(ino)
+            changed = without_privileges(now, caller)
+            if changed != now:
+                self._index.inodes.update(self._context.with_meta_owed(changed))
 
     def read(self, fh: Fh, offset: int, size: int) -> bytes:
         context = self._context

@@ -281,7 +281,20 @@ ROWS = [
 
 OTHERS = "tests/security/test_other_users.py"
 READ_ONLY = "tests/functional/test_errno_table.py::test_a_read_only_mount"
+ON_THE_MOUNT = "tests/mount/test_links_and_attributes.py"
+LINKS = "tests/faults/test_hard_links.py::test_what_is_refused"
 ELSEWHERE = [
+    Elsewhere("link", "the file has 65 000 names", "EMLINK", LINKS),
+    Elsewhere("link", "the mount has `--hard-links=deny`", "EPERM", LINKS),
+    Elsewhere("getxattr, removexattr", "no such attribute", "ENODATA", f"{ON_THE_MOUNT}::test_xattrs"),
+    Elsewhere("setxattr", "XATTR_CREATE, it is there", "EEXIST", f"{ON_THE_MOUNT}::test_xattrs"),
+    Elsewhere("setxattr", "XATTR_REPLACE, it is not there", "ENODATA", f"{ON_THE_MOUNT}::test_xattrs"),
+    Elsewhere("setxattr", "a namespace that Linux does not have", "ENOTSUP", f"{ON_THE_MOUNT}::test_xattrs"),
+    Elsewhere("setxattr", "a name over 255 bytes", "ERANGE", f"{ON_THE_MOUNT}::test_xattrs"),
+    Elsewhere("setxattr", "a value over 64 KiB", "E2BIG", f"{ON_THE_MOUNT}::test_xattrs"),
+    Elsewhere("setxattr", "an object's 2 KB of metadata do not hold it", "ENOSPC", f"{ON_THE_MOUNT}::test_xattrs"),
+    Elsewhere("setxattr", "a default access list of a file", "EACCES",
+              f"{ON_THE_MOUNT}::test_access_lists_are_enforced"),
     Elsewhere("any change", "the mount is read-only", "EROFS", READ_ONLY),
     Elsewhere("rmdir, rename", "the root of the mount", "EBUSY",
               "tests/functional/test_errno_table.py::test_the_root_is_busy"),

@@ -284,7 +284,7 @@ class ReferenceTree:
         self._inode(ino)
         return None
 
-    def listxattr(self, ino: Ino) -> Sequence[str]:
+    def listxattr(self, ino: Ino, caller: Caller | None = None) -> Sequence[str]:
         self._inode(ino)
         return ()
 
@@ -306,7 +306,7 @@ class ReferenceTree:
             fh = self._open(inode, flags)
         return self._attr(inode), fh
 
-    def open(self, ino: Ino, flags: int) -> Fh:
+    def open(self, ino: Ino, flags: int, caller: Caller | None = None) -> Fh:
         inode = self._inode(ino)
         if inode.is_dir:
             raise errors.IsADirectory(str(ino))
