@@ -142,6 +142,7 @@ class Drive:
                 options=options.vfs,
                 discards=Discards(self.index, self.cache),
                 departed=departed,
+                foreign=observer,
             )
         )
         self.writeback.start()

@@ -19,6 +19,7 @@ from s3mount.remote.lister import Lister
 from s3mount.store.base import StoreProperties
 from s3mount.vfs.departed import Departed
 from s3mount.vfs.discards import Discards
+from s3mount.vfs.foreign_changes import ForeignChanges
 from s3mount.vfs.handles import Handles
 from s3mount.writeback.writeback import WriteBack
 
@@ -51,6 +52,7 @@ class VfsContext:
     options: VfsOptions
     discards: Discards
     departed: Departed
+    foreign: ForeignChanges
 
     # -- reading the tree (may ask S3) ---------------------------------------------------------------------------
 

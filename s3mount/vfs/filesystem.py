@@ -17,6 +17,7 @@ from s3mount.model import Attr, AttrChange, Caller, DirEntry, Fh, Ino, Inode, Vo
 from s3mount.vfs.context import VfsContext
 from s3mount.vfs.failures import fs_errors_only
 from s3mount.vfs.fileio import FileIO
+from s3mount.vfs.foreign_changes import Tell
 from s3mount.vfs.namespace import Namespace
 
 BLOCK_SIZE = 4096
@@ -31,6 +32,11 @@ class FileSystem:
         self._namespace = Namespace(context)
         self._io = FileIO(context)
         self.offline_timeout_s = context.options.offline_timeout_s
+
+    def watch(self, tell: Tell) -> None:
+        """`tell` hears of what others change in the bucket, as soon as it is known here: (ino, None) when content and
+        attributes are not what they were, (parent, name) when a name is gone. It must not block or call back."""
+        self._context.foreign.watch(tell)
 
     # -- attributes ----------------------------------------------------------------------------------------------
 
