@@ -126,7 +126,9 @@ reply_attr = _function(blocking, "fuse_reply_attr", c_int, address, c_char_p, c_
 reply_readlink = _function(blocking, "fuse_reply_readlink", c_int, address, c_char_p)
 reply_open = _function(blocking, "fuse_reply_open", c_int, address, address)
 reply_write = _function(blocking, "fuse_reply_write", c_int, address, c_size_t)
+reply_lseek = _function(blocking, "fuse_reply_lseek", c_int, address, off_t)
 reply_buf = _function(blocking, "fuse_reply_buf", c_int, address, c_char_p, c_size_t)
+reply_xattr = _function(blocking, "fuse_reply_xattr", c_int, address, c_size_t)
 reply_statfs = _function(blocking, "fuse_reply_statfs", c_int, address, POINTER(mfusepy.c_statvfs))
 add_direntry = _function(
     quick, "fuse_add_direntry", c_size_t, address, address, c_size_t, c_char_p, c_char_p, off_t

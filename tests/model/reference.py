@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from s3mount import errors
 from s3mount.clock import Clock, SystemClock
 from s3mount.keys import check_key, check_name
-from s3mount.model import ROOT_INO, Attr, AttrChange, Caller, DirEntry, Fh, Ino, ObjectKey, VolumeInfo
+from s3mount.model import ROOT_INO, Attr, AttrChange, Caller, DirEntry, Fh, Ino, ObjectKey, Seek, VolumeInfo
+from s3mount.names import NAME_BYTES_MAX
 
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
+SYMLINK_BYTES_MAX = 4095
 PERMISSION_BITS = 0o7777
 
 
@@ -87,6 +89,8 @@ class ReferenceTree:
         return inode
 
     def _child(self, parent: RefInode, name: str) -> RefInode:
+        if len(os.fsencode(name)) > NAME_BYTES_MAX:
+            raise errors.NameTooLong(name)
         if name not in parent.children:
             raise errors.NotFound(name)
         return parent.children[name]
@@ -170,6 +174,7 @@ class ReferenceTree:
         if name in parent.children:
             raise errors.Exists(name)
         check_key(self._key(parent, name, is_dir=stat.S_ISDIR(mode)))
+        mode = mode if stat.S_ISLNK(mode) else mode & ~caller.umask
         if parent.mode & stat.S_ISGID:
             # inode(7): a setgid directory hands its group down, to directories with the bit.
             caller = Caller(caller.uid, parent.gid)
@@ -198,6 +203,8 @@ class ReferenceTree:
         raise errors.NotSupported(new_name)
 
     def symlink(self, target: str, parent: Ino, name: str, caller: Caller) -> Attr:
+        if len(os.fsencode(target)) > SYMLINK_BYTES_MAX:
+            raise errors.NameTooLong(target)
         return self._attr(self._add(self._directory(parent), name, stat.S_IFLNK | 0o777, caller, target))
 
     def readlink(self, ino: Ino) -> str:
@@ -274,6 +281,22 @@ class ReferenceTree:
             inode = inode.place[0]
         return inode is directory
 
+    # -- extended attributes: the specification has none --
+
+    def getxattr(self, ino: Ino, name: str) -> bytes | None:
+        self._inode(ino)
+        return None
+
+    def listxattr(self, ino: Ino) -> Sequence[str]:
+        self._inode(ino)
+        return ()
+
+    def setxattr(self, ino: Ino, name: str, value: bytes, flags: int = 0) -> None:
+        raise errors.NotSupported(name)
+
+    def removexattr(self, ino: Ino, name: str) -> None:
+        raise errors.NotSupported(name)
+
     # -- content --
 
     def create(self, parent: Ino, name: str, mode: int, flags: int, caller: Caller) -> tuple[Attr, Fh]:
@@ -318,6 +341,18 @@ class ReferenceTree:
         del inode.content[size:]
         inode.content.extend(bytes(size - len(inode.content)))
         self._touch_content(inode)
+
+    def allocate(self, fh: Fh, mode: int, offset: int, length: int) -> None:
+        raise errors.NotSupported("fallocate")
+
+    def seek(self, fh: Fh, offset: int, wanted: Seek) -> int:
+        size = len(self._handle(fh).inode.content)
+        if not 0 <= offset < size:
+            raise errors.NoSuchOffset(str(offset))
+        return offset if wanted is Seek.DATA else size
+
+    def copy_range(self, fh_in: Fh, offset_in: int, fh_out: Fh, offset_out: int, size: int) -> int:
+        raise errors.NotSupported("copy_file_range")
 
     def flush(self, fh: Fh) -> None:
         self._handle(fh)
