@@ -49,8 +49,9 @@ class FileIO:
         if context.known(inode).is_dir:
             raise IsADirectory("a directory is opened as one")
         with self._index.transaction():
-            if self._index.inodes.find(ino) is None:
-                raise Stale("removed meanwhile")
+            now = self._index.inodes.find(ino)
+            if now is None or now.is_lost:
+                raise Stale("removed or replaced meanwhile")
             fh = context.handles.open_file(ino, flags)
         if flags & os.O_TRUNC:
             try:
@@ -71,6 +72,8 @@ class FileIO:
             end = min(offset + size, inode.size)
             if offset >= end:
                 return b""
+            if inode.is_lost:
+                raise Stale("the object was removed or replaced by someone else")
             try:
                 data = context.cache.read(inode.ino, inode.remote, start=offset, end=end)
             except Archived as error:
