@@ -17,6 +17,10 @@
     │   ├── BadHandle          the handle is closed, or not open for this
     │   ├── Stale              the object was changed by someone else under an open handle
     │   ├── NotSupported       the drive has no such operation
+    │   ├── NoAttribute        no such extended attribute
+    │   ├── OutOfRange         an extended attribute's name is over 255 bytes
+    │   ├── TooBig             an extended attribute's value is over 64 KiB
+    │   ├── TooManyLinks       the file has as many names as it can
     │   └── IOFailure          S3 or the local disk failed; the cause is chained
     │       └── Damaged        cached bytes that only the cache had are not what was written
     ├── StoreError             an S3 request failed; `temporary` says whether trying again can help
@@ -104,6 +108,26 @@ class Stale(FsError):
 
 
 class NotSupported(FsError):
+    pass
+
+
+class NoSuchOffset(FsError):
+    """lseek found nothing of what it looks for there, or the offset is past the end: ENXIO."""
+
+
+class NoAttribute(FsError):
+    pass
+
+
+class OutOfRange(FsError):
+    pass
+
+
+class TooBig(FsError):
+    pass
+
+
+class TooManyLinks(FsError):
     pass
 
 

@@ -17,7 +17,7 @@ from s3mount import __version__, keys
 from s3mount.bindings import RunBinding, load_binding
 from s3mount.check.checker import check
 from s3mount.check.context import CheckContext
-from s3mount.config import FsyncMode, MountConfig
+from s3mount.config import AtimeMode, FsyncMode, HardLinkMode, MountConfig
 from s3mount.control.announce import Announcement
 from s3mount.control.protocol import DrainProgress, OwedFile
 from s3mount.drive import Drive, DriveOptions
@@ -207,6 +207,9 @@ def _drive_options(config: MountConfig, source: str) -> DriveOptions:
         vfs=VfsOptions(
             read_only=config.read_only,
             fsync_remote=config.fsync_mode is FsyncMode.REMOTE,
+            has_hard_links=config.hard_link_mode is HardLinkMode.COPY,
             offline_timeout_s=config.offline_timeout_s,
+            capacity_bytes=config.capacity_bytes,
+            is_relatime=config.atime_mode is AtimeMode.RELATIME,
         ),
     )

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from s3mount.cache.filecache import FileCache
 from s3mount.clock import Clock
+from s3mount.index import links
 from s3mount.index.index import Index
 from s3mount.locks import InodeLocks
 from s3mount.model import Ino, Inode, ObjectInfo
@@ -48,23 +49,60 @@ class ForeignChanges:
             if inode is None or not is_foreign_change(inode, info):
                 return
             log.info("object %r was changed by someone else", info.key)
+            if self._leave_to_theirs(ino, info):
+                return
             self.outdated(ino)
             with self._index.transaction():
                 inode = self._index.inodes.find(ino)
                 if inode is None or not is_foreign_change(inode, info):
                     return
-                new = replaced_inode(inode, info, self._defaults, self._clock.now_ns())
-                place = self._index.dentries.place(ino) if self._handles.is_open(ino) else None
+                inode = links.leave(self._index, inode)
+                place = self._index.dentries.place(ino) if inode.nlink == 1 and self._handles.is_open(ino) else None
                 if place is None:
-                    self._index.inodes.update(new)
+                    self._take_over(inode, info)
                 else:
-                    self._give_name_to(new, inode, *place)
+                    self._give_name_to_theirs(inode, info, *place)
 
-    def _give_name_to(self, new: Inode, old: Inode, parent: Ino, name: str) -> None:
+    def _give_name_to_theirs(self, old: Inode, info: ObjectInfo, parent: Ino, name: str) -> None:
         component = self._index.dentries.component(old)
         self._index.dentries.remove(parent, name, old)
         self._index.inodes.update(replace(old, nlink=0, remote_key=None, remote_etag=None))
-        self._index.create(parent, name, replace(new, ino=Ino(0)), component)
+        new = replaced_inode(replace(old, ino=Ino(0)), info, self._defaults, self._clock.now_ns())
+        self._index.create(parent, name, new, component)
+
+    def _leave_to_theirs(self, ino: Ino, info: ObjectInfo) -> bool:
+        """A file with other names keeps its bytes under those, and the name where someone else put others becomes a
+        file of its own. False when no other name has the bytes."""
+        now_ns = self._clock.now_ns()
+        with self._index.transaction():
+            inode = self._index.inodes.find(ino)
+            place = self._index.dentries.place(ino)
+            if inode is None or place is None or not is_foreign_change(inode, info):
+                return False
+            component = self._index.dentries.component(inode)
+            if not links.survive(self._index, inode, now_ns=now_ns):
+                return False
+            new = Inode(Ino(0), 0, 0, 0, 0, 0, 0, remote_key=info.key)
+            self._index.create(*place, replaced_inode(new, info, self._defaults, now_ns), component)
+        return True
+
+    def _take_over(self, inode: Inode, info: ObjectInfo) -> None:
+        now = replaced_inode(inode, info, self._defaults, self._clock.now_ns())
+        if now.nlink > 1:
+            # No other name has the bytes that are gone, so all names get these; by another generation they are owed.
+            generation = self._index.next_generation(now)
+            now = replace(
+                now,
+                content_generation=generation,
+                content_uploaded=generation,
+                meta_generation=now.meta_generation + 1,
+            )
+            now = replace(now, link_group=links.new_group(self._index, now))
+        self._index.inodes.update(now)
+        links.owe(self._index, now, self._clock.now_ns())
+
+    def is_open(self, ino: Ino) -> bool:
+        return self._handles.is_open(ino)
 
     def outdated(self, ino: Ino) -> None:
         # In this order, a handle opened in between is stale too, though it may have read nothing yet.

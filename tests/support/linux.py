@@ -1,4 +1,4 @@
-"""The two Linux calls that the os module does not reach: renameat2(2) and utimensat(2) with UTIME_NOW, UTIME_OMIT."""
+"""Linux calls that the os module does not reach: renameat2, fallocate, utimensat with UTIME_NOW and UTIME_OMIT."""
 
 import ctypes
 import os
@@ -9,6 +9,9 @@ RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 UTIME_NOW = (1 << 30) - 1
 UTIME_OMIT = (1 << 30) - 2
+FALLOC_KEEP_SIZE = 1
+FALLOC_PUNCH_HOLE = 2
+FALLOC_ZERO_RANGE = 16
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -20,6 +23,12 @@ def rename(old: str, new: str, flags: int) -> None:
     if _libc.renameat2(AT_FDCWD, os.fsencode(old), AT_FDCWD, os.fsencode(new), ctypes.c_uint(flags)):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), old, None, new)
+
+
+def fallocate(fh: int, mode: int, offset: int, length: int) -> None:
+    if _libc.fallocate(fh, mode, ctypes.c_int64(offset), ctypes.c_int64(length)):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
 
 
 def utime(path: str, atime: int | str | None, mtime: int | str | None) -> None:
