@@ -55,8 +55,8 @@ class FileIO:
             raise IsADirectory("a directory is opened as one")
         with self._index.transaction():
             inode = links.identity(self._index, ino)
-            if inode is None:
-                raise Stale("removed meanwhile")
+            if inode is None or inode.is_lost:
+                raise Stale("removed or replaced meanwhile")
             fh = context.handles.open_file(inode.ino, flags)
         if flags & os.O_TRUNC:
             try:
@@ -85,6 +85,8 @@ class FileIO:
             end = min(offset + size, inode.size)
             if offset >= end:
                 return b""
+            if inode.is_lost:
+                raise Stale("the object was removed or replaced by someone else")
             try:
                 data = context.cache.read(inode.ino, inode.remote, start=offset, end=end)
             except Archived as error:

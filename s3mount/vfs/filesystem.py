@@ -52,8 +52,11 @@ class FileSystem:
     def lookup(self, parent: Ino, name: str) -> Attr:
         """The inode of that name; its directory is as fresh as promised. Raises NotFound, NotADirectory."""
         context = self._context
-        ino = context.lookup(context.directory(parent), name)
-        return context.attr(context.known(context.live(ino)))
+        inode = context.known(context.live(context.lookup(context.directory(parent), name)))
+        if not inode.nlink:
+            # What was asked for its metadata was another version of an open file, which is a new inode now.
+            inode = context.known(context.live(context.lookup(parent, name)))
+        return context.attr(inode)
 
     @fs_errors_only
     def getattr(self, ino: Ino) -> Attr:

@@ -48,6 +48,9 @@ class ForeignChanges:
         The cached bytes go before the index names the new version. Until it does, they can only be fetched under the
         old ETag, which S3 refuses; the other way round a crash, or a reader, could take old bytes for new ones. The
         inode lock keeps a writer from putting bytes there in between.
+
+        While it is open, the new version becomes a new inode: the kernel has one size and one page cache for all opens
+        of an inode, and would give who opened the old version the end, or pages, of the new one without asking.
         """
         with self._locks.of(ino):
             inode = self._index.inodes.find(ino)
@@ -59,10 +62,25 @@ class ForeignChanges:
             self.outdated(ino)
             with self._index.transaction():
                 inode = self._index.inodes.find(ino)
-                if inode is not None and is_foreign_change(inode, info):
-                    self._take_over(links.leave(self._index, inode), info)
+                if inode is None or not is_foreign_change(inode, info):
+                    return
+                inode = links.leave(self._index, inode)
+                place = self._index.dentries.place(ino) if inode.nlink == 1 and self._handles.is_open(ino) else None
+                if place is None:
+                    self._take_over(inode, info)
+                else:
+                    self._give_name_to_theirs(inode, info, *place)
+            if place is not None:
+                self._tell(*place)
             # Again: what was asked for since `outdated` was answered with the old attributes.
             self._tell(ino, None)
+
+    def _give_name_to_theirs(self, old: Inode, info: ObjectInfo, parent: Ino, name: str) -> None:
+        component = self._index.dentries.component(old)
+        self._index.dentries.remove(parent, name, old)
+        self._index.inodes.update(replace(old, nlink=0, remote_key=None, remote_etag=None))
+        new = replaced_inode(replace(old, ino=Ino(0)), info, self._defaults, self._clock.now_ns())
+        self._index.create(parent, name, new, component)
 
     def _leave_to_theirs(self, ino: Ino, info: ObjectInfo) -> bool:
         """A file with other names keeps its bytes under those, and the name where someone else put others becomes a
@@ -101,13 +119,15 @@ class ForeignChanges:
         return self._handles.is_open(ino)
 
     def outdated(self, ino: Ino) -> None:
-        self._handles.content_changed(ino)
+        # In this order, a handle opened in between is stale too, though it may have read nothing yet.
         self._cache.discard(ino)
+        self._handles.content_changed(ino)
         self._tell(ino, None)
 
     def removed(self, lost: Iterable[LostName]) -> None:
-        """Forget inodes that have lost their names; those still open stay until their last release."""
+        """Forget inodes that have lost their names; those still open stay until their last release, and are stale."""
         for ino, parent, name in lost:
+            self._handles.content_changed(ino)
             with self._index.transaction():
                 is_open = self._handles.is_open(ino)
                 if not is_open:
