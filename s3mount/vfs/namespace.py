@@ -42,8 +42,9 @@ class Namespace:
         entries: list[DirEntry] = []
         unknown: list[Ino] = []
         with self._index.locked():
-            for name, child in self._index.dentries.children(ino):
-                inode = self._index.inodes.get(child)
+            children = self._index.dentries.children(ino)
+            inodes = self._index.inodes.get_all([child for _, child in children])
+            for (name, child), inode in zip(children, inodes, strict=True):
                 if inode.metadata_known:
                     entries.append(DirEntry(name, context.attr(inode)))
                 else:
@@ -246,4 +247,4 @@ class Namespace:
 def _listed_attr(inode: Inode) -> Attr:
     """What is known of an inode that was only listed: a directory is one, the rest may be files or symlinks."""
     mode = stat.S_IFDIR if inode.is_dir else 0
-    return replace(inode.attr(), mode=mode)
+    return Attr(inode.ino, mode, 0, 0, 0, 0, 0, 0, 0)
