@@ -48,6 +48,13 @@ class FsyncMode(Enum):
     REMOTE = "remote"
 
 
+class HardLinkMode(Enum):
+    """What link(2) does: each name an object of its own, copied inside S3; or EPERM."""
+
+    COPY = "copy"
+    DENY = "deny"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountConfig:
     """One mount. Sizes are bytes, durations seconds.
@@ -71,6 +78,7 @@ class MountConfig:
     fsync_mode: FsyncMode = FsyncMode.LOCAL
     atime_mode: AtimeMode = AtimeMode.RELATIME
     capacity_bytes: int = CAPACITY_BYTES
+    hard_link_mode: HardLinkMode = HardLinkMode.COPY
     write_back_delay_s: float = 1.0
     metadata_ttl_s: float = 60.0
     offline_timeout_s: float = 30.0
@@ -215,6 +223,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "capacity": _parse_capacity,
     "atime": _one_of(mode.value for mode in AtimeMode),
     "fsync": _one_of(mode.value for mode in FsyncMode),
+    "hard-links": _one_of(mode.value for mode in HardLinkMode),
     "write-back-delay": parse_duration,
     "metadata-ttl": parse_duration,
     "offline-timeout": _parse_offline_timeout,
@@ -315,6 +324,8 @@ def build_config(
         optional["atime_mode"] = AtimeMode(values["atime"])
     if "capacity" in values:
         optional["capacity_bytes"] = values["capacity"]
+    if "hard-links" in values:
+        optional["hard_link_mode"] = HardLinkMode(values["hard-links"])
     identity = (values.get("endpoint-url"), bucket, prefix)
     return MountConfig(
         bucket=bucket,

@@ -21,10 +21,12 @@ ROOT_INO = Ino(1)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """On whose behalf an operation runs."""
+    """On whose behalf an operation runs. `umask`: what is taken off the mode of what it creates, unless the directory
+    has a default access list."""
 
     uid: int
     gid: int
+    umask: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Attr:
     ctime_ns: int
     # Of 512 bytes; of what is stored, so no part of what the file is.
     blocks: int = field(default=0, compare=False)
+    rdev: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,11 @@ class Inode:
         return stat.S_ISLNK(self.mode)
 
     @property
+    def is_special(self) -> bool:
+        """A fifo, a socket or a device: all of it is metadata, its object is empty."""
+        return not (self.is_file or self.is_dir or self.is_symlink)
+
+    @property
     def content_owed(self) -> bool:
         return self.content_generation > self.content_uploaded
 
@@ -184,7 +192,9 @@ class Inode:
         """`hole_bytes`: how much of the size takes no room."""
         blocks = -(-(self.size - hole_bytes) // 512)
         atime_ns = self.mtime_ns if self.atime_ns is None else self.atime_ns
+        # Of a file whose object says that it is linked, other names may not have been met yet.
+        nlink = self.nlink if self.link_group is None else max(self.nlink, 2)
         return Attr(
-            self.ino, self.mode, self.nlink, self.uid, self.gid, self.size, atime_ns, self.mtime_ns, self.ctime_ns,
-            blocks,
+            self.ino, self.mode, nlink, self.uid, self.gid, self.size, atime_ns, self.mtime_ns, self.ctime_ns,
+            blocks, self.rdev,
         )  # fmt: skip

@@ -26,6 +26,10 @@ ERRNO: dict[type[FsError], int] = {
     errors.Stale: errno.ESTALE,
     errors.NotSupported: errno.ENOTSUP,
     errors.NoSuchOffset: errno.ENXIO,
+    errors.NoAttribute: errno.ENODATA,
+    errors.OutOfRange: errno.ERANGE,
+    errors.TooBig: errno.E2BIG,
+    errors.TooManyLinks: errno.EMLINK,
     errors.IOFailure: errno.EIO,
 }
 

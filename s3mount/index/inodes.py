@@ -27,12 +27,14 @@ OWED = "nlink > 0 AND (content_generation > content_uploaded OR meta_generation 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM inode"
 _INSERT = f"INSERT INTO inode ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 _UPDATE = f"UPDATE inode SET {', '.join(f'{name} = ?' for name in COLUMNS[1:])} WHERE ino = ?"
+_SHADOWS = "SELECT ino FROM inode WHERE link_of = ? ORDER BY ino"
 assert COLUMNS[0] == "ino"
 
 
 _fields: Callable[[Inode], tuple[Any, ...]] = attrgetter(*COLUMNS)
 _TARGET = COLUMNS.index("target")
 _TIMES = tuple(COLUMNS.index(name) for name in ("mtime_ns", "ctime_ns", "atime_ns"))
+_TARGET = COLUMNS.index("target")
 _SQLITE_INTEGERS = range(-(1 << 63), 1 << 63)
 
 
@@ -198,6 +200,20 @@ class Inodes:
         """The inode whose bytes (or children) the bucket has under `key`, wherever its path is now."""
         # An orphan whose object was replaced has the key too, but not the object.
         row = self._database.row("SELECT ino FROM inode WHERE remote_key = ? ORDER BY nlink = 0 LIMIT 1", key)
+        return self.find(row[0]) if row else None
+
+    def shadows_of(self, ino: Ino) -> list[Inode]:
+        """The further names of a file, in the order in which they were made."""
+        with self._database.locked():
+            return [self.get(found) for (found,) in self._database.rows(_SHADOWS, ino)]
+
+    def with_link_group(self, group: str, but: Ino) -> Inode | None:
+        """A live file, other than `but` and no shadow, whose object carries this link group."""
+        row = self._database.row(
+            "SELECT ino FROM inode WHERE link_group = ? AND link_of IS NULL AND nlink > 0 AND ino != ? LIMIT 1",
+            group,
+            but,
+        )
         return self.find(row[0]) if row else None
 
     def has_remote_below(self, dir_key: ObjectKey, end: str) -> bool:

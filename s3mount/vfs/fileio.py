@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from s3mount import names
 from s3mount.errors import (
+    Archived,
     BadHandle,
     FileTooLarge,
     InvalidArgument,
@@ -23,6 +24,7 @@ from s3mount.errors import (
     PreconditionFailed,
     Stale,
 )
+from s3mount.index import links
 from s3mount.index.schema import DUE_NEVER
 from s3mount.model import Fh, Ino, Inode
 from s3mount.vfs.context import VfsContext
@@ -45,18 +47,19 @@ class FileIO:
         context = self._context
         if flags & (os.O_ACCMODE | os.O_TRUNC):
             context.require_writable()
-        inode = self._index.inodes.find(ino)
+        inode = links.identity(self._index, ino)
         if inode is None:
             raise Stale("removed meanwhile")
         if context.known(inode).is_dir:
             raise IsADirectory("a directory is opened as one")
         with self._index.transaction():
-            if self._index.inodes.find(ino) is None:
+            inode = links.identity(self._index, ino)
+            if inode is None:
                 raise Stale("removed meanwhile")
-            fh = context.handles.open_file(ino, flags)
+            fh = context.handles.open_file(inode.ino, flags)
         if flags & os.O_TRUNC:
             try:
-                self.truncate(ino, 0)
+                self.truncate(inode.ino, 0)
             except BaseException:
                 self.release(fh)
                 raise
@@ -75,6 +78,9 @@ class FileIO:
                 return b""
             try:
                 data = context.cache.read(inode.ino, inode.remote, start=offset, end=end)
+            except Archived as error:
+                context.archived.note(inode, offset, str(error), context.clock.now_ns())
+                raise
             except (PreconditionFailed, Missing) as error:
                 now = self._index.inodes.get(handle.ino)
                 if now.remote != inode.remote:
@@ -86,6 +92,7 @@ class FileIO:
                 self._object_replaced(inode)
                 raise Stale("the object was changed by someone else") from error
             self.check_fresh(handle)
+            context.archived.note_read(inode.ino, offset, end)
             self._note_access(inode)
             return data
         raise IOFailure("the file kept changing while it was read")
@@ -225,6 +232,8 @@ class FileIO:
         self._raise_if_parked(ino)
         if context.options.fsync_remote:
             context.writeback.wait_uploaded([ino], context.options.upload_deadline_s)
+            names = [shadow.ino for shadow in links.shadows(self._index, context.live(ino))]
+            context.writeback.wait_uploaded(names, context.options.upload_deadline_s)
 
     def fsync_directory(self, ino: Ino) -> None:
         context = self._context

@@ -11,14 +11,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from s3mount import names
-from s3mount.errors import InvalidArgument, IsADirectory, NotSupported, Stale
+from s3mount.errors import InvalidArgument, IsADirectory, Stale
+from s3mount.index import links
 from s3mount.metadata import TIME_NS_MAX
 from s3mount.model import Attr, AttrChange, Caller, DirEntry, Fh, Ino, Inode, Seek, VolumeInfo
 from s3mount.vfs.context import VfsContext
 from s3mount.vfs.failures import fs_errors_only
 from s3mount.vfs.fileio import FileIO
+from s3mount.vfs.hard_links import HardLinks
 from s3mount.vfs.namespace import Namespace
 from s3mount.vfs.space import Space
+from s3mount.vfs.xattrs import Xattrs, after_chmod
 
 BLOCK_SIZE = 4096
 FILES_MAX = 1 << 40
@@ -31,6 +34,8 @@ class FileSystem:
         self._namespace = Namespace(context)
         self._io = FileIO(context)
         self._space = Space(context, self._io)
+        self._hard_links = HardLinks(context)
+        self._xattrs = Xattrs(context)
         self.offline_timeout_s = context.options.offline_timeout_s
 
     # -- attributes ----------------------------------------------------------------------------------------------
@@ -46,7 +51,7 @@ class FileSystem:
     def getattr(self, ino: Ino) -> Attr:
         """As the index has it, with the object's metadata asked for if need be. An inode that is gone has its last
         attributes, and no links; raises Stale when those are forgotten."""
-        inode = self._context.index.inodes.find(ino)
+        inode = links.identity(self._context.index, ino)
         if inode is None:
             return self._context.departed.get(ino).attr()
         return self._context.attr(self._context.known(inode))
@@ -56,11 +61,11 @@ class FileSystem:
         """Change what `change` names, all but the size in one transaction, and return what came of it. A new size
         moves mtime, unless `change` says what mtime is to be. With `fh` the size changes as ftruncate(2) does it.
 
-        A time that 64 bits of nanoseconds cannot hold becomes the nearest that they can, as Linux does with what a
-        file system cannot hold. Raises Stale for an inode that is gone and forgotten."""
+        A time too far away to be kept becomes the nearest that can, as Linux has it. Raises Stale for an inode that is
+        gone and forgotten."""
         context = self._context
         context.require_writable()
-        inode = context.index.inodes.find(ino)
+        inode = links.identity(context.index, ino)
         if inode is None:
             return self._change_departed(ino, change)
         inode = context.known(inode)
@@ -69,7 +74,7 @@ class FileSystem:
                 raise IsADirectory("a directory has no size to set")
             if fh is not None and not context.handles.file(fh).can_write:
                 raise InvalidArgument("not open for writing")
-            self._io.truncate(ino, change.size)
+            self._io.truncate(inode.ino, change.size)
             change = replace(change, size=None)
             if change == AttrChange():
                 return context.attr(context.live(ino))
@@ -117,15 +122,17 @@ class FileSystem:
 
     @fs_errors_only
     def mknod(self, parent: Ino, name: str, mode: int, rdev: int, caller: Caller) -> Attr:
-        if not stat.S_ISREG(mode):
-            raise NotSupported("special files are not kept")
+        """A regular file, a fifo, a socket or a device; `rdev` counts for the last only."""
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+            return self._namespace.make_special(parent, name, mode, rdev, caller).attr()
         attr, fh = self.create(parent, name, mode, NEW_FILE_FLAGS, caller)
         self.release(fh)
         return attr
 
     @fs_errors_only
     def link(self, ino: Ino, new_parent: Ino, new_name: str) -> Attr:
-        raise NotSupported("hard links are not kept")
+        """One more name for a file. Raises NotPermitted, TooManyLinks, Exists."""
+        return self._context.attr(self._hard_links.link(ino, new_parent, new_name))
 
     @fs_errors_only
     def rmdir(self, parent: Ino, name: str) -> None:
@@ -138,7 +145,8 @@ class FileSystem:
 
     @fs_errors_only
     def rename(self, parent: Ino, name: str, new_parent: Ino, new_name: str, flags: int = 0) -> None:
-        """Atomic here; the objects follow. `flags`: 0 or RENAME_NOREPLACE, else InvalidArgument."""
+        """Atomic here; the objects follow. `flags`: 0, RENAME_NOREPLACE or RENAME_EXCHANGE, else
+        InvalidArgument."""
         self._namespace.rename(parent, name, new_parent, new_name, flags)
 
     @fs_errors_only
@@ -148,6 +156,28 @@ class FileSystem:
     @fs_errors_only
     def readlink(self, ino: Ino) -> str:
         return self._io.read_link(self._context.known(self._context.live(ino)))
+
+    # -- extended attributes and access lists ---------------------------------------------------------------------
+
+    @fs_errors_only
+    def getxattr(self, ino: Ino, name: str) -> bytes | None:
+        """None: there is none of that name. Raises NotSupported."""
+        return self._xattrs.get(ino, name)
+
+    @fs_errors_only
+    def listxattr(self, ino: Ino) -> Sequence[str]:
+        return self._xattrs.names(ino)
+
+    @fs_errors_only
+    def setxattr(self, ino: Ino, name: str, value: bytes, flags: int = 0) -> None:
+        """`flags`: 0, XATTR_CREATE or XATTR_REPLACE. Raises Exists, NoAttribute, NotSupported, OutOfRange, TooBig, and
+        NoSpace when an object's metadata cannot hold it."""
+        self._xattrs.set(ino, name, value, flags)
+
+    @fs_errors_only
+    def removexattr(self, ino: Ino, name: str) -> None:
+        """Raises NoAttribute, NotSupported."""
+        self._xattrs.remove(ino, name)
 
     # -- bytes ---------------------------------------------------------------------------------------------------
 
@@ -216,6 +246,8 @@ class FileSystem:
 
 def _changed(inode: Inode, change: AttrChange) -> Inode:
     """`inode` with all of `change` but its size."""
+    if change.mode is not None:
+        inode = after_chmod(inode, change.mode)
     return replace(
         inode,
         mode=inode.mode if change.mode is None else stat.S_IFMT(inode.mode) | stat.S_IMODE(change.mode),

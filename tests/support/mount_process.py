@@ -1,8 +1,8 @@
 """A drive mounted by a subprocess: started, waited for, unmounted or killed, its log read. Never in this process,
 where a deadlock between a test and the FUSE threads would take the whole run with it.
 
-As `python -m tests.support.mount_process KIND FOLDER MOUNTPOINT [allow_other]` it is that subprocess, for the
-drives of fs_factory.
+As `python -m tests.support.mount_process KIND FOLDER MOUNTPOINT [allow_other] [read_only]` it is that subprocess, for
+the drives of fs_factory.
 """
 
 import contextlib
@@ -166,7 +166,7 @@ def _detach(mountpoint: Path, *options: str) -> str:
     return "" if done.returncode == 0 else done.stderr.strip() or f"exit code {done.returncode}"
 
 
-def serve(kind: str, folder: Path, mountpoint: Path, *, allow_other: bool) -> None:
+def serve(kind: str, folder: Path, mountpoint: Path, *, allow_other: bool, read_only: bool) -> None:
     from tests.support.fs_factory import open_drive
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
@@ -176,7 +176,7 @@ def serve(kind: str, folder: Path, mountpoint: Path, *, allow_other: bool) -> No
             drive.filesystem,
             str(mountpoint),
             source_name=f"s3mount#test/{kind}",
-            read_only=False,
+            read_only=read_only,
             allow_other=allow_other,
             extra_options=(),
             on_ready=lambda: log.info("ready"),
@@ -186,4 +186,8 @@ def serve(kind: str, folder: Path, mountpoint: Path, *, allow_other: bool) -> No
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), allow_other="allow_other" in sys.argv[4:])
+    wishes = sys.argv[4:]
+    serve(
+        sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), allow_other="allow_other" in wishes,
+        read_only="read_only" in wishes,
+    )  # fmt: skip

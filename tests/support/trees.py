@@ -1,8 +1,10 @@
 """Trees to back up: the interpreter's own standard library, and one with everything that trips mounts."""
 
+import hashlib
 import os
 import random
 import shutil
+import stat
 import sysconfig
 from pathlib import Path
 
@@ -104,3 +106,23 @@ def _make_file(path: Path, content: bytes, mode: int, time_ns: int) -> None:
 def files_of(root: Path) -> dict[str, Path]:
     """Every regular file below `root` by its path relative to it."""
     return {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file() and not path.is_symlink()}
+
+
+def picture_of(root: Path, *, of_directories: bool = True) -> dict[str, tuple[object, ...]]:
+    """What a backup must bring back, by path: kind and mode, owner, mtime, and the bytes or the target.
+
+    Without `of_directories` they are there, their attributes are not looked at: what a store without markers'
+    metadata keeps.
+    """
+    found: dict[str, tuple[object, ...]] = {}
+    for path in [root, *root.rglob("*")]:
+        state = path.lstat()
+        attributes = (oct(state.st_mode), state.st_uid, state.st_gid, state.st_mtime_ns)
+        if stat.S_ISDIR(state.st_mode):
+            content, attributes = "", attributes if of_directories else (stat.S_IFMT(state.st_mode), 0, 0, 0)
+        elif stat.S_ISLNK(state.st_mode):
+            content = os.readlink(path)
+        else:
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+        found[path.relative_to(root).as_posix()] = (*attributes, content)
+    return found

@@ -4,6 +4,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -136,6 +137,18 @@ def test_what_version_1_took_for_others_metadata_is_ours_now(tmp_path: Path) -> 
         device = index.inodes.get(Ino(6))
         assert not device.metadata_known
         assert device.foreign_metadata is None
+
+
+def test_names_that_look_encoded_keep_their_keys(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    names = ("a%key", "caf%E9%name", "plain%")
+    entries = "".join(f"INSERT INTO dentry VALUES (2, '{name}', {ino});" for ino, name in enumerate(names, start=10))
+    write(path, VERSION_1 + ROWS + entries)
+    with opened(path) as index:
+        for name in names:
+            ino = index.dentries.lookup(Ino(2), name)
+            assert ino is not None
+            assert index.dentries.path_key(replace(index.inodes.get(Ino(5)), ino=ino)) == f"d/{name}"
 
 
 def columns(path: Path) -> set[tuple[str, ...]]:
