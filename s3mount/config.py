@@ -19,6 +19,10 @@ from s3mount.errors import UsageError
 
 CACHE_LIMIT_BYTES_MIN: Final = 1 << 20
 CACHE_LIMIT_AUTO_BYTES_MAX: Final = 50 << 30
+# A bucket has no size; 1 PiB is what tools that check for room are content with.
+CAPACITY_BYTES: Final = 1 << 50
+CAPACITY_BYTES_MIN: Final = 1 << 30
+CAPACITY_BYTES_MAX: Final = 1 << 60
 DURATION_S_MAX: Final = 366 * 86400.0
 OFFLINE_TIMEOUT_S_MIN: Final = 1.0
 OFFLINE_TIMEOUT_S_MAX: Final = 3600.0
@@ -30,11 +34,25 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 ADDRESSING_STYLES: Final = ("auto", "virtual", "path")
 
 
+class AtimeMode(Enum):
+    """Whether reading a file moves its atime."""
+
+    RELATIME = "relatime"
+    OFF = "off"
+
+
 class FsyncMode(Enum):
     """What fsync(2) waits for: the local disk, or S3."""
 
     LOCAL = "local"
     REMOTE = "remote"
+
+
+class HardLinkMode(Enum):
+    """What link(2) does: each name an object of its own, copied inside S3; or EPERM."""
+
+    COPY = "copy"
+    DENY = "deny"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +76,9 @@ class MountConfig:
     region: str | None = None
     addressing_style: str = "auto"
     fsync_mode: FsyncMode = FsyncMode.LOCAL
+    atime_mode: AtimeMode = AtimeMode.RELATIME
+    capacity_bytes: int = CAPACITY_BYTES
+    hard_link_mode: HardLinkMode = HardLinkMode.COPY
     write_back_delay_s: float = 1.0
     metadata_ttl_s: float = 60.0
     offline_timeout_s: float = 30.0
@@ -110,6 +131,13 @@ def parse_cache_size(text: str) -> int | None:
     size = parse_size(text)
     if size < CACHE_LIMIT_BYTES_MIN:
         raise UsageError(f"{text!r} is too small for a cache: at least {CACHE_LIMIT_BYTES_MIN >> 20}MiB, or auto")
+    return size
+
+
+def _parse_capacity(text: str) -> int:
+    size = parse_size(text)
+    if not CAPACITY_BYTES_MIN <= size <= CAPACITY_BYTES_MAX:
+        raise UsageError(f"{text!r} is not from 1GiB to 1024PiB: write for example 10TiB")
     return size
 
 
@@ -192,7 +220,10 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "addressing-style": _one_of(ADDRESSING_STYLES),
     "cache-dir": _parse_word,
     "cache-size": parse_cache_size,
+    "capacity": _parse_capacity,
+    "atime": _one_of(mode.value for mode in AtimeMode),
     "fsync": _one_of(mode.value for mode in FsyncMode),
+    "hard-links": _one_of(mode.value for mode in HardLinkMode),
     "write-back-delay": parse_duration,
     "metadata-ttl": parse_duration,
     "offline-timeout": _parse_offline_timeout,
@@ -232,7 +263,10 @@ def parse_mount_options(texts: Iterable[str]) -> MountOptions:
         plain = option.replace("\\,", ",")
         name, has_value, value = plain.partition("=")
         known = _OPTION_ALIASES.get(name, name.replace("_", "-"))
-        if known in _PARSERS:
+        if name == "noatime":
+            settings["atime"] = AtimeMode.OFF.value  # the kernel does not tell FUSE of it
+            fuse_options.append(plain)
+        elif known in _PARSERS:
             if not has_value:
                 raise UsageError(f"-o {name} needs a value: write -o {name}=VALUE")
             settings[known] = value
@@ -286,6 +320,12 @@ def build_config(
     optional |= {f"{name.replace('-', '_')}_s": values[name] for name in _DURATION_SETTINGS if name in values}
     if "fsync" in values:
         optional["fsync_mode"] = FsyncMode(values["fsync"])
+    if "atime" in values:
+        optional["atime_mode"] = AtimeMode(values["atime"])
+    if "capacity" in values:
+        optional["capacity_bytes"] = values["capacity"]
+    if "hard-links" in values:
+        optional["hard_link_mode"] = HardLinkMode(values["hard-links"])
     identity = (values.get("endpoint-url"), bucket, prefix)
     return MountConfig(
         bucket=bucket,

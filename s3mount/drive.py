@@ -22,6 +22,7 @@ from s3mount.remote.defaults import Defaults
 from s3mount.remote.guard import WriteGuard
 from s3mount.remote.lister import Lister
 from s3mount.store.base import ObjectStore
+from s3mount.vfs.archived import ArchivedFiles
 from s3mount.vfs.context import VfsContext, VfsOptions
 from s3mount.vfs.departed import Departed
 from s3mount.vfs.discards import Discards
@@ -30,7 +31,7 @@ from s3mount.vfs.foreign_changes import ForeignChanges
 from s3mount.vfs.handles import Handles
 from s3mount.writeback.conditions import Conditions
 from s3mount.writeback.context import WriteBackContext
-from s3mount.writeback.writeback import WriteBack
+from s3mount.writeback.writeback import Left, WriteBack
 
 INDEX_NAME = "index.sqlite"
 CACHE_NAME = "cache"
@@ -128,6 +129,7 @@ class Drive:
             delay_s=options.write_back_delay_s,
             is_open_for_write=handles.is_open_for_write,
         )
+        self._archived = ArchivedFiles()
         self.filesystem = FileSystem(
             VfsContext(
                 index=self.index,
@@ -141,6 +143,7 @@ class Drive:
                 properties=store.properties,
                 options=options.vfs,
                 discards=Discards(self.index, self.cache),
+                archived=self._archived,
                 departed=departed,
             )
         )
@@ -149,6 +152,16 @@ class Drive:
     def _is_evictable(self, ino: Ino) -> bool:
         inode = self.index.inodes.find(ino)
         return inode is None or not inode.content_owed
+
+    def archived(self) -> list[Left]:
+        """Files whose bytes S3 refuses to give until their objects are restored."""
+        found: list[Left] = []
+        for refused in self._archived.all():
+            inode = self.index.inodes.find(refused.ino)
+            key = None if inode is None else self.index.dentries.path_key(inode)
+            if inode is not None and key is not None and inode.remote_etag == refused.etag:
+                found.append(Left(f"/{key}", refused.cause, refused.since_ns))
+        return found
 
     def close(self, deadline_s: float = CLOSE_DEADLINE_S) -> bool:
         """Stop, with everything acknowledged on record. What is owed is taken up by the next drive over this folder.

@@ -17,6 +17,10 @@
     │   ├── BadHandle          the handle is closed, or not open for this
     │   ├── Stale              the object was changed by someone else under an open handle
     │   ├── NotSupported       the drive has no such operation
+    │   ├── NoAttribute        no such extended attribute
+    │   ├── OutOfRange         an extended attribute's name is over 255 bytes
+    │   ├── TooBig             an extended attribute's value is over 64 KiB
+    │   ├── TooManyLinks       the file has as many names as it can
     │   └── IOFailure          S3 or the local disk failed; the cause is chained
     │       └── Damaged        cached bytes that only the cache had are not what was written
     ├── StoreError             an S3 request failed; `temporary` says whether trying again can help
@@ -28,6 +32,7 @@
     │   ├── Corrupt            bytes did not match their checksum or length: temporary
     │   ├── BucketMissing      the bucket itself does not exist
     │   └── Rejected           any other refusal: permanent
+    │       └── Archived       the object must be restored before it can be read or copied
     └── MountError             s3mount cannot start or do what a command asked; carries the exit code
         ├── UsageError             2
         ├── BucketUnavailable      3
@@ -106,6 +111,26 @@ class NotSupported(FsError):
     pass
 
 
+class NoSuchOffset(FsError):
+    """lseek found nothing of what it looks for there, or the offset is past the end: ENXIO."""
+
+
+class NoAttribute(FsError):
+    pass
+
+
+class OutOfRange(FsError):
+    pass
+
+
+class TooBig(FsError):
+    pass
+
+
+class TooManyLinks(FsError):
+    pass
+
+
 class IOFailure(FsError):
     pass
 
@@ -149,6 +174,10 @@ class BucketMissing(StoreError):
 
 
 class Rejected(StoreError):
+    pass
+
+
+class Archived(Rejected):
     pass
 
 

@@ -15,7 +15,7 @@ OURS = frozenset(
         *("mode", "uid", "gid", "mtime", "atime", "ctime", "permissions", "owner", "group"),
         *("file-permissions", "file-owner", "file-group", "file-mtime", "file-atime"),
         *("goog-reserved-posix-mode", "goog-reserved-posix-uid", "goog-reserved-posix-gid"),
-        *("goog-reserved-file-mtime", "s3cmd-attrs", "s3mount-write"),
+        *("goog-reserved-file-mtime", "s3cmd-attrs", "s3mount-write", "s3mount-link", "rdev", "xattr"),
     )
 )
 
@@ -35,3 +35,8 @@ def merge(ours: Mapping[str, str], kept: str | None) -> dict[str, str]:
         if room >= 0:
             merged.setdefault(key, value)
     return merged
+
+
+def size(kept: str | None) -> int:
+    """How many bytes of metadata `kept` is."""
+    return sum(len(key) + len(value) for key, value in json.loads(kept or "{}").items())

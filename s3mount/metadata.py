@@ -10,7 +10,11 @@ Written, so that each reader finds its own:
     file-permissions    "%07o" of the whole st_mode. Amazon S3 Files, FSx for Lustre, DataSync.
     file-owner, -group  decimal. The same.
     file-mtime          nanoseconds, "%dns". The same.
+    rdev                of devices: st_rdev, decimal. geesefs.
+    xattr               extended attributes and ACLs, see xattr_format.py. s3fs.
     s3mount-write       which write made the object; only s3mount reads it.
+    s3mount-link        of a file with several names: "GROUP.HASH". Objects with the same GROUP are one file; HASH is
+                        of the key it was written to, so that a copy made by another tool is no name of that file.
 
 Read besides those: what s3fs and s3sync wrote in other forms, Google's gcsfuse, s3cmd's `s3cmd-attrs`, rclone's octal
 modes and RFC 3339 times, and the target of a symbolic link in a header of its own, which is geesefs' way (the others
@@ -21,6 +25,7 @@ Before 1970 the number before the point is floored and the part behind it counts
 -0.25 s is "-1.750000000". A reader that takes it for a decimal number is less than a second wrong for those times.
 """
 
+import hashlib
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -29,12 +34,16 @@ from datetime import datetime
 from typing import TypeVar
 from urllib.parse import unquote
 
+from s3mount import xattr_format
+
 Value = TypeVar("Value")
 
 CONTENT_TYPE_DIR = "application/x-directory"
 CONTENT_TYPE_FILE = "application/octet-stream"
 
 WRITE_ID_KEY = "s3mount-write"
+LINK_KEY = "s3mount-link"
+KEY_HASH_CHARS = 12
 
 # geesefs, whose name for it begins with dashes; non-printable characters and "%" of the target are percent-encoded.
 LINK_TARGET_KEY = "--symlink-target"
@@ -49,9 +58,12 @@ FILE_TYPES = frozenset(
     (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK)
 )
 PERMISSION_BITS = 0o7777
+# What `encode` makes at most without `xattrs`: ids of 32 bits, times and generations of 64.
+OURS_BYTES_MAX = 480
 OCTAL_FILE_DIGITS = 6
 OCTAL_DIR_DIGITS = 5
-ATTRIBUTE_CHARS_MAX = 64
+ATTRIBUTE_CHARS_MAX = 128
+DEVICE_MAX = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +81,18 @@ class FileAttributes:
     atime_ns: int | None = None
     ctime_ns: int | None = None
     write_id: str | None = None
+    rdev: int | None = None
+    xattrs: str | None = None  # packed, see xattr_format.py
+    link: str | None = None  # see `linked_group`
     target: str | None = None
 
 
-def encode(*, mode: int, uid: int, gid: int, mtime_ns: int, atime_ns: int | None, write_id: str) -> dict[str, str]:
-    """The metadata of an object made by s3mount: ASCII, about 250 bytes of the 2048 that S3 allows."""
+def encode(
+    *, mode: int, uid: int, gid: int, mtime_ns: int, atime_ns: int | None, write_id: str, rdev: int = 0,
+    xattrs: str | None = None, link: str | None = None,
+) -> dict[str, str]:  # fmt: skip
+    """The metadata of an object made by s3mount: ASCII, about 250 bytes of the 2048 that S3 allows, and with all but
+    `xattrs` never more than OURS_BYTES_MAX."""
     metadata = {
         "mode": str(mode),
         "uid": str(uid),
@@ -87,7 +106,29 @@ def encode(*, mode: int, uid: int, gid: int, mtime_ns: int, atime_ns: int | None
     }
     if atime_ns is not None:
         metadata["atime"] = _encode_time(atime_ns)
+    if rdev:
+        metadata["rdev"] = str(rdev)
+    if xattrs is not None:
+        metadata["xattr"] = xattr_format.to_header(xattrs)
+    if link is not None:
+        metadata[LINK_KEY] = link
     return metadata
+
+
+def link_of_key(group: str, key: str) -> str:
+    """What an object of the link group `group` carries at `key`."""
+    return f"{group}.{_key_hash(key)}"
+
+
+def linked_group(link: str | None, key: str) -> str | None:
+    """The way back: the group of an object found at `key`; None when it was written to another key, so that it is
+    somebody's copy of the object, or the object was moved by another tool."""
+    group, _, key_hash = (link or "").rpartition(".")
+    return group if group and key_hash == _key_hash(key) else None
+
+
+def _key_hash(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:KEY_HASH_CHARS]
 
 
 def decode(metadata: Mapping[str, str], *, is_dir_key: bool) -> FileAttributes:
@@ -115,6 +156,9 @@ def decode(metadata: Mapping[str, str], *, is_dir_key: bool) -> FileAttributes:
         atime_ns=_decode_time(metadata, s3cmd, "atime"),
         ctime_ns=_decode_time(metadata, s3cmd, "ctime"),
         write_id=metadata.get(WRITE_ID_KEY) or None,
+        rdev=_first((metadata.get("rdev"), _parse_device)),
+        xattrs=xattr_format.to_json(metadata.get("xattr")),
+        link=_first((metadata.get(LINK_KEY), lambda text: text or None)),
         target=None if is_dir_key else _decode_target(metadata.get(LINK_TARGET_KEY)),
     )
 
@@ -172,6 +216,11 @@ def _parse_id(text: str) -> int | None:
     return value if value is not None and 0 <= value <= ID_MAX else None
 
 
+def _parse_device(text: str) -> int | None:
+    value = _parse_int(text, 10)
+    return value if value is not None and 0 < value <= DEVICE_MAX else None
+
+
 def _parse_mode(text: str, *, is_dir_key: bool) -> int | None:
     """s3fs and geesefs write st_mode in decimal and take a leading 0 for octal; rclone writes octal without it."""
     is_octal = text.startswith("0") or (
@@ -185,7 +234,7 @@ def _typed(mode: int | None, is_dir_key: bool) -> int | None:
     kind = 0 if mode is None else mode & ~PERMISSION_BITS
     if mode is None or kind not in FILE_TYPES:
         return None
-    is_possible = kind == stat.S_IFDIR if is_dir_key else kind in (stat.S_IFREG, stat.S_IFLNK)
+    is_possible = kind == stat.S_IFDIR if is_dir_key else kind not in (0, stat.S_IFDIR)
     return mode if is_possible else mode & PERMISSION_BITS
 
 

@@ -7,8 +7,9 @@ in "/", the root's is "".
 
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NewType
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple, NewType
 
 Ino = NewType("Ino", int)
 Fh = NewType("Fh", int)
@@ -20,10 +21,12 @@ ROOT_INO = Ino(1)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """On whose behalf an operation runs."""
+    """On whose behalf an operation runs. `umask`: what is taken off the mode of what it creates, unless the directory
+    has a default access list."""
 
     uid: int
     gid: int
+    umask: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,9 @@ class Attr:
     atime_ns: int
     mtime_ns: int
     ctime_ns: int
+    # Of 512 bytes; of what is stored, so no part of what the file is.
+    blocks: int = field(default=0, compare=False)
+    rdev: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,23 @@ class RemoteObject:
     size: int
 
 
+class Seek(Enum):
+    """What lseek(2) looks for."""
+
+    DATA = "data"
+    HOLE = "hole"
+
+
+class CacheRow(NamedTuple):
+    """Which bytes of a file the cache holds, as kept in the index; each column is explained in index/schema.py."""
+
+    present: bytes
+    dirty: bytes
+    present_size: int
+    used_ns: int
+    holes: bytes = b""
+
+
 @dataclass(frozen=True, slots=True)
 class Inode:
     """One row of the index: what the user sees, and what the bucket has. Each column is explained in index/schema.py.
@@ -128,6 +151,10 @@ class Inode:
     is_listed: bool = False
     due_ns: int = 0
     owed_since_ns: int = 0
+    rdev: int = 0
+    xattrs: str | None = None
+    link_of: Ino | None = None
+    link_group: str | None = None
 
     @property
     def is_dir(self) -> bool:
@@ -140,6 +167,11 @@ class Inode:
     @property
     def is_symlink(self) -> bool:
         return stat.S_ISLNK(self.mode)
+
+    @property
+    def is_special(self) -> bool:
+        """A fifo, a socket or a device: all of it is metadata, its object is empty."""
+        return not (self.is_file or self.is_dir or self.is_symlink)
 
     @property
     def content_owed(self) -> bool:
@@ -156,8 +188,13 @@ class Inode:
             return None
         return RemoteObject(self.remote_key, self.remote_etag, self.remote_size)
 
-    def attr(self) -> Attr:
+    def attr(self, hole_bytes: int = 0) -> Attr:
+        """`hole_bytes`: how much of the size takes no room."""
+        blocks = -(-(self.size - hole_bytes) // 512)
         atime_ns = self.mtime_ns if self.atime_ns is None else self.atime_ns
+        # Of a file whose object says that it is linked, other names may not have been met yet.
+        nlink = self.nlink if self.link_group is None else max(self.nlink, 2)
         return Attr(
-            self.ino, self.mode, self.nlink, self.uid, self.gid, self.size, atime_ns, self.mtime_ns, self.ctime_ns
-        )
+            self.ino, self.mode, nlink, self.uid, self.gid, self.size, atime_ns, self.mtime_ns, self.ctime_ns,
+            blocks, self.rdev,
+        )  # fmt: skip

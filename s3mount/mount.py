@@ -13,16 +13,17 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import NoReturn
 
-from s3mount import __version__
+from s3mount import __version__, keys
 from s3mount.bindings import RunBinding, load_binding
 from s3mount.check.checker import check
 from s3mount.check.context import CheckContext
-from s3mount.config import FsyncMode, MountConfig
+from s3mount.config import AtimeMode, FsyncMode, HardLinkMode, MountConfig
 from s3mount.control.announce import Announcement
 from s3mount.control.protocol import DrainProgress, OwedFile
 from s3mount.drive import Drive, DriveOptions
 from s3mount.errors import NotDrained
 from s3mount.remote.defaults import Defaults
+from s3mount.remote.refresh import Refresher
 from s3mount.store.s3 import open_store
 from s3mount.store.settings import StoreSettings
 from s3mount.vfs.context import VfsOptions
@@ -76,7 +77,7 @@ class MountHandlers:
             "conditional_writes": writeback.conditional_writes.value,
             "errors": [
                 {"path": left.path, "cause": left.cause, "since": (left.since_ns or 0) / 1e9}
-                for left in writeback.refused()
+                for left in [*writeback.refused(), *drive.archived()]
             ],
         }
 
@@ -89,6 +90,10 @@ class MountHandlers:
             drive.store, drive.index, drive.cache, drive.locks, drive.lister.invalidate, is_live=True, repairs=repair
         )
         return [finding.as_json() for finding in check(context, progress)]
+
+    def refresh(self, path: str, recursive: bool, progress: Callable[[int], None]) -> int:
+        refresher = Refresher(self._drive.index, self._drive.lister, on_listed=progress)
+        return refresher.refresh(keys.split_path(path), recursive=recursive)
 
     def stop(self, drain: bool) -> None:
         if drain:
@@ -202,6 +207,9 @@ def _drive_options(config: MountConfig, source: str) -> DriveOptions:
         vfs=VfsOptions(
             read_only=config.read_only,
             fsync_remote=config.fsync_mode is FsyncMode.REMOTE,
+            has_hard_links=config.hard_link_mode is HardLinkMode.COPY,
             offline_timeout_s=config.offline_timeout_s,
+            capacity_bytes=config.capacity_bytes,
+            is_relatime=config.atime_mode is AtimeMode.RELATIME,
         ),
     )

@@ -25,6 +25,11 @@ ERRNO: dict[type[FsError], int] = {
     errors.BadHandle: errno.EBADF,
     errors.Stale: errno.ESTALE,
     errors.NotSupported: errno.ENOTSUP,
+    errors.NoSuchOffset: errno.ENXIO,
+    errors.NoAttribute: errno.ENODATA,
+    errors.OutOfRange: errno.ERANGE,
+    errors.TooBig: errno.E2BIG,
+    errors.TooManyLinks: errno.EMLINK,
     errors.IOFailure: errno.EIO,
 }
 

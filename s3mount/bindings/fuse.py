@@ -7,16 +7,13 @@ thing first and calls libfuse last, so whatever raises has not replied yet.
 
 Not in the table on purpose, so that the kernel or libfuse answers without an upcall:
 - forget: inode numbers are the index's and are not counted; libfuse takes note by itself.
-- xattr calls: libfuse's ENOSYS makes the kernel answer ENOTSUP by itself from then on, which `cp -a`, `rsync -A` and
-  `ls` all take as "no such thing here". Answering ENOTSUP ourselves would cost an upcall for security.capability on
-  every write.
-- getlk, setlk, flock: the kernel keeps them locally. access: `default_permissions`. fallocate, lseek,
-  copy_file_range: the kernel or the C library falls back to plain writes and reads.
+- getlk, setlk, flock: the kernel keeps them locally. access: `default_permissions`.
 """
 
 import ctypes
 import errno
 import logging
+import os
 import stat
 import threading
 import time
@@ -28,13 +25,11 @@ from s3mount.bindings.error_codes import errno_of
 from s3mount.bindings.served import ServedFileSystem
 from s3mount.bindings.stat_buffer import ATTR_TIMEOUT_S, attr_change, entry_bytes, stat_bytes, statvfs_of
 from s3mount.errors import FsError
-from s3mount.model import Attr, Caller, DirEntry, Fh, Ino, VolumeInfo
+from s3mount.model import Attr, Caller, DirEntry, Fh, Ino, Seek, VolumeInfo
 
 log = logging.getLogger(__name__)
 
 PERMISSION_BITS = 0o7777
-# Replies from this size on are copied with the interpreter's lock released.
-LARGE_BYTES = 32 << 10
 # The inode number for an entry of which none is known; 0 would make the C library skip the entry.
 UNKNOWN_INO = Ino(0xFFFFFFFF)
 FH_OFFSET: int = abi.file_info.fh.offset
@@ -93,8 +88,7 @@ def _created(request: int, arguments: tuple[Any, ...], made: tuple[Attr, Fh]) ->
 
 
 def _data(request: int, arguments: tuple[Any, ...], data: bytes) -> int:
-    size = len(data)
-    return int((abi.reply_buf if size < LARGE_BYTES else abi.reply_large_buf)(request, data, size))
+    return int(abi.reply_buf(request, data, len(data)))
 
 
 def _packed(request: int, arguments: tuple[Any, ...], packed: Packed) -> int:
@@ -103,6 +97,22 @@ def _packed(request: int, arguments: tuple[Any, ...], packed: Packed) -> int:
 
 def _written(request: int, arguments: tuple[Any, ...], size: int) -> int:
     return int(abi.reply_write(request, size))
+
+
+def _found(request: int, arguments: tuple[Any, ...], offset: int) -> int:
+    return int(abi.reply_lseek(request, offset))
+
+
+def _attribute(request: int, arguments: tuple[Any, ...], value: bytes | None) -> int:
+    """The last argument is the room that the caller has; 0 when it asks for the size."""
+    room = arguments[-1]
+    if value is None:
+        return int(abi.reply_err(request, errno.ENODATA))
+    if not room:
+        return int(abi.reply_xattr(request, len(value)))
+    if len(value) > room:
+        return int(abi.reply_err(request, errno.ERANGE))
+    return int(abi.reply_buf(request, value, len(value)))
 
 
 def _volume(request: int, arguments: tuple[Any, ...], volume: VolumeInfo) -> int:
@@ -165,6 +175,21 @@ class FuseCallbacks:
     def link(self, request: int, ino: Ino, new_parent: Ino, new_name: bytes) -> Attr:
         return self._filesystem.link(ino, new_parent, new_name.decode(*_ENCODING))
 
+    # -- extended attributes --
+
+    def getxattr(self, request: int, ino: Ino, name: bytes, size: int) -> bytes | None:
+        return self._filesystem.getxattr(ino, name.decode(*_ENCODING))
+
+    def listxattr(self, request: int, ino: Ino, size: int) -> bytes:
+        return b"".join(name.encode(*_ENCODING) + b"\0" for name in self._filesystem.listxattr(ino))
+
+    def setxattr(self, request: int, ino: Ino, name: bytes, value: int | None, size: int, flags: int) -> None:
+        data = ctypes.string_at(value, size) if value else b""
+        self._filesystem.setxattr(ino, name.decode(*_ENCODING), data, flags)
+
+    def removexattr(self, request: int, ino: Ino, name: bytes) -> None:
+        self._filesystem.removexattr(ino, name.decode(*_ENCODING))
+
     # -- bytes --
 
     def create(self, request: int, parent: Ino, name: bytes, mode: int, info: int) -> tuple[Attr, Fh]:
@@ -185,6 +210,18 @@ class FuseCallbacks:
         handle = _file_info(info)
         data = _borrow(buffer, size, PyBUF_READ)
         return self._filesystem.write(handle.fh, offset, data, is_page=bool(handle.writepage))
+
+    def fallocate(self, request: int, ino: Ino, mode: int, offset: int, length: int, info: int) -> None:
+        self._filesystem.allocate(_fh(info), mode, offset, length)
+
+    def lseek(self, request: int, ino: Ino, offset: int, whence: int, info: int) -> int:
+        return self._filesystem.seek(_fh(info), offset, Seek.DATA if whence == os.SEEK_DATA else Seek.HOLE)
+
+    def copy_file_range(
+        self, request: int, ino_in: Ino, offset_in: int, info_in: int, ino_out: Ino, offset_out: int, info_out: int,
+        size: int, flags: int,
+    ) -> int:  # fmt: skip
+        return self._filesystem.copy_range(_fh(info_in), offset_in, _fh(info_out), offset_out, size)
 
     def flush(self, request: int, ino: Ino, info: int) -> None:
         self._filesystem.flush(_fh(info))
@@ -265,7 +302,7 @@ def _fh(info: int) -> Fh:
 
 def _caller(request: int) -> Caller:
     context = _ctx_at(abi.req_ctx(request))
-    return Caller(context.uid, context.gid)
+    return Caller(context.uid, context.gid, context.umask)
 
 
 class Row(NamedTuple):
@@ -289,10 +326,17 @@ TABLE = {
     "symlink": Row(FuseCallbacks.symlink, _entry),
     "rename": Row(FuseCallbacks.rename, _done),
     "link": Row(FuseCallbacks.link, _entry),
+    "getxattr": Row(FuseCallbacks.getxattr, _attribute),
+    "listxattr": Row(FuseCallbacks.listxattr, _attribute),
+    "setxattr": Row(FuseCallbacks.setxattr, _done),
+    "removexattr": Row(FuseCallbacks.removexattr, _done),
     "create": Row(FuseCallbacks.create, _created, FuseCallbacks.undo_create),
     "open": Row(FuseCallbacks.open, _opened, FuseCallbacks.undo_open),
     "read": Row(FuseCallbacks.read, _data),
     "write": Row(FuseCallbacks.write, _written),
+    "fallocate": Row(FuseCallbacks.fallocate, _done),
+    "lseek": Row(FuseCallbacks.lseek, _found),
+    "copy_file_range": Row(FuseCallbacks.copy_file_range, _written),
     "flush": Row(FuseCallbacks.flush, _done),
     "release": Row(FuseCallbacks.release, _done),
     "fsync": Row(FuseCallbacks.fsync, _done),

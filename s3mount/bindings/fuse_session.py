@@ -31,6 +31,8 @@ SWITCH_INTERVAL_S = 0.0001
 CAP_AUTO_INVAL_DATA = 1 << 12
 # Without it the kernel itself takes the setuid bit off a file that another user writes to.
 CAP_HANDLE_KILLPRIV = 1 << 20
+# The kernel goes by access lists, and leaves the umask to us: where a directory has a default list it does not count.
+CAPS_ACCESS_LISTS = 1 << 19 | 1 << 6
 MOUNT_REFUSED_HINT = "check -o and /dev/fuse, and start a container with --device /dev/fuse --cap-add SYS_ADMIN"
 
 
@@ -143,6 +145,8 @@ def _set_up(connection: Any) -> None:
     connection.congestion_threshold = BACKGROUND_REQUESTS_MAX * 3 // 4
     connection.max_write = connection.max_read = IO_BYTES_MAX
     connection.want &= ~(CAP_HANDLE_KILLPRIV | CAP_AUTO_INVAL_DATA)
+    if connection.capable & CAPS_ACCESS_LISTS == CAPS_ACCESS_LISTS:
+        connection.want |= CAPS_ACCESS_LISTS
 
 
 def _settings(source_name: str, read_only: bool, allow_other: bool, extra_options: tuple[str, ...]) -> _Settings:

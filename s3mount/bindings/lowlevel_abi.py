@@ -4,9 +4,9 @@ Imported by the other modules of this binding once load_binding() has found the 
 has the library loaded and knows the structures that differ between platforms and versions; what is here has been the
 same on every Linux since 3.10 (fuse_lowlevel.h, fuse_common.h).
 
-Structures have C's own names. Functions that return at once are called with the interpreter's lock held: to give it
-up and get it back costs more than they do, and under load a thread that gave it up waits for it. Those that copy much
-or block are in `blocking`.
+Structures have C's own names. Functions of `quick` are called with the interpreter's lock held: they make no system
+call, and to give the lock up costs more than they do. A reply does not belong to them: the program that it wakes may
+take the processor away from the thread that wakes it.
 """
 
 import ctypes
@@ -118,17 +118,18 @@ def _function(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> 
 
 
 # Structures that are made here travel as bytes: c_char_p hands on a pointer to them.
-reply_err = _function(quick, "fuse_reply_err", c_int, address, c_int)
-reply_none = _function(quick, "fuse_reply_none", None, address)
-reply_entry = _function(quick, "fuse_reply_entry", c_int, address, c_char_p)
-reply_create = _function(quick, "fuse_reply_create", c_int, address, c_char_p, address)
-reply_attr = _function(quick, "fuse_reply_attr", c_int, address, c_char_p, c_double)
-reply_readlink = _function(quick, "fuse_reply_readlink", c_int, address, c_char_p)
-reply_open = _function(quick, "fuse_reply_open", c_int, address, address)
-reply_write = _function(quick, "fuse_reply_write", c_int, address, c_size_t)
-reply_buf = _function(quick, "fuse_reply_buf", c_int, address, c_char_p, c_size_t)
-reply_large_buf = _function(blocking, "fuse_reply_buf", c_int, address, c_char_p, c_size_t)
-reply_statfs = _function(quick, "fuse_reply_statfs", c_int, address, POINTER(mfusepy.c_statvfs))
+reply_err = _function(blocking, "fuse_reply_err", c_int, address, c_int)
+reply_none = _function(blocking, "fuse_reply_none", None, address)
+reply_entry = _function(blocking, "fuse_reply_entry", c_int, address, c_char_p)
+reply_create = _function(blocking, "fuse_reply_create", c_int, address, c_char_p, address)
+reply_attr = _function(blocking, "fuse_reply_attr", c_int, address, c_char_p, c_double)
+reply_readlink = _function(blocking, "fuse_reply_readlink", c_int, address, c_char_p)
+reply_open = _function(blocking, "fuse_reply_open", c_int, address, address)
+reply_write = _function(blocking, "fuse_reply_write", c_int, address, c_size_t)
+reply_lseek = _function(blocking, "fuse_reply_lseek", c_int, address, off_t)
+reply_buf = _function(blocking, "fuse_reply_buf", c_int, address, c_char_p, c_size_t)
+reply_xattr = _function(blocking, "fuse_reply_xattr", c_int, address, c_size_t)
+reply_statfs = _function(blocking, "fuse_reply_statfs", c_int, address, POINTER(mfusepy.c_statvfs))
 add_direntry = _function(
     quick, "fuse_add_direntry", c_size_t, address, address, c_size_t, c_char_p, c_char_p, off_t
 )  # fmt: skip

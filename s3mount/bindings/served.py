@@ -8,7 +8,7 @@ surrogate-escaped. The root's inode is ROOT_INO; no inode's number is ever anoth
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from s3mount.model import Attr, AttrChange, Caller, DirEntry, Fh, Ino, VolumeInfo
+from s3mount.model import Attr, AttrChange, Caller, DirEntry, Fh, Ino, Seek, VolumeInfo
 
 Ready = Callable[[], None]
 
@@ -36,6 +36,15 @@ class ServedFileSystem(Protocol):
 
     def link(self, ino: Ino, new_parent: Ino, new_name: str) -> Attr: ...
 
+    def getxattr(self, ino: Ino, name: str) -> bytes | None:
+        """None: there is none of that name."""
+
+    def listxattr(self, ino: Ino) -> Sequence[str]: ...
+
+    def setxattr(self, ino: Ino, name: str, value: bytes, flags: int) -> None: ...
+
+    def removexattr(self, ino: Ino, name: str) -> None: ...
+
     def create(self, parent: Ino, name: str, mode: int, flags: int, caller: Caller) -> tuple[Attr, Fh]: ...
 
     def open(self, ino: Ino, flags: int) -> Fh: ...
@@ -45,6 +54,12 @@ class ServedFileSystem(Protocol):
     def write(self, fh: Fh, offset: int, data: bytes | memoryview, *, is_page: bool = False) -> int:
         """`data` is borrowed: it is not valid after the call returns. `is_page`: a page of a shared mapping, which
         goes to `offset` even when the handle appends."""
+
+    def allocate(self, fh: Fh, mode: int, offset: int, length: int) -> None: ...
+
+    def seek(self, fh: Fh, offset: int, wanted: Seek) -> int: ...
+
+    def copy_range(self, fh_in: Fh, offset_in: int, fh_out: Fh, offset_out: int, size: int) -> int: ...
 
     def flush(self, fh: Fh) -> None: ...
 

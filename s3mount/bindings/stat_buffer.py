@@ -25,7 +25,7 @@ SET_MODE, SET_UID, SET_GID, SET_SIZE, SET_ATIME, SET_MTIME = (1 << bit for bit i
 SET_ATIME_NOW, SET_MTIME_NOW = 1 << 7, 1 << 8
 
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
-_FIELDS = ("st_ino", "st_mode", "st_nlink", "st_uid", "st_gid", "st_size", "st_blksize", "st_blocks")
+_FIELDS = ("st_ino", "st_mode", "st_nlink", "st_uid", "st_gid", "st_size", "st_blksize", "st_blocks", "st_rdev")
 _TIMES = ("st_atimespec", "st_mtimespec", "st_ctimespec")
 
 
@@ -71,7 +71,8 @@ def _values(attr: Attr) -> tuple[int, ...]:
         attr.gid,
         attr.size,
         PREFERRED_IO_BYTES,
-        (attr.size + 511) >> 9,
+        attr.blocks,
+        attr.rdev,
         atime_s,
         atime_ns,
         mtime_s,

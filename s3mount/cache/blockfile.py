@@ -6,6 +6,7 @@ under it. Does not fetch, does not choose what to evict.
 
 present  bytes the file holds. All of them lie inside the file's physical length: a shorter file has lost bytes.
 dirty    what local edits changed since mark_clean. Never evicted.
+holes    a part of present: zeros made here, that take no room and do not count against the limit (holes.py).
 epoch    grows whenever bytes fetched for the version before must no longer be filled in.
 
 Bytes on disk outside `present` may be anything and are never read, so punching them is always harmless.
@@ -20,28 +21,29 @@ What a later run sees if the process dies inside a window (the row is what `entr
 | resize, grow | file cut at the old size and lengthened, row not saved | bytes past the index's size: never read |
 | evict | row shrunk, hole not punched | stale bytes outside `present`: never read, space given back when the rest is evicted |
 | discard | row removed, file not unlinked | stale bytes outside `present`: never read, space given back by sweep |
+| write into a hole | bytes written, row not saved | still a hole: punched again when the file is next opened |
+| punch | row saved with the window as dirty, not punched | as for a write |
 | mark_clean | index clean, row dirty | the index owes no content: load counts the row's dirty bytes as clean |
 Power loss: trust.py for clean bytes; dirty ones are in the file before the row that names them is durable (fsync is
 sync, then save, then the index's commit), clean ones are synced before a row calls them dirty, and the evictor makes rows durable before it punches what was once dirty.
+A write into missing bytes can be lost while its row survives: what a former run or an earlier upload left there is
+punched and synced before the first such write (_settle_locked), so it reads as what was there since then, or zeros.
 A dirty byte that is lost all the same (never fsynced, or discarded just before) lies past the file's length: reading
 it is Damaged, never zeros.
 """  # noqa: E501
 
-import logging
 import threading
-from collections.abc import Sequence
 
 from s3mount.cache.budget import Reservation
 from s3mount.cache.disk import Buffer, disk_failure
 from s3mount.cache.extents import Extents
 from s3mount.cache.ground import Flight, Ground
+from s3mount.cache.holes import Holes
 from s3mount.cache.lazyfile import LazyFile
-from s3mount.cache.readahead import GRAIN_BYTES_MIN, SLACK_BYTES, ReadAhead
+from s3mount.cache.readahead import ReadAhead
 from s3mount.cache.seals import Seals
-from s3mount.errors import Damaged, IOFailure
-from s3mount.model import Ino
-
-log = logging.getLogger(__name__)
+from s3mount.errors import Damaged
+from s3mount.model import CacheRow, Ino
 
 # Past the last byte of any file.
 OFFSET_MAX = 1 << 62
@@ -49,25 +51,24 @@ OFFSET_MAX = 1 << 62
 DECLARED_WINDOW_BYTES = 8 << 20
 # A crash forgets, and fetches again, at most this much of what was fetched into one file.
 FILLED_UNSAVED_BYTES_MAX = 1 << 20
-# A fetch costs a request whatever its size: of a file with no more than this present, no rest is kept.
-EVICTED_WHOLE_BYTES_MAX = 1 << 20
 
 
 class BlockFile:
     __slots__ = (
         "_declared",
-        "_file",
         "_filled_unsaved",
-        "_ground",
         "_saved_used_ns",
         "ahead",
         "claimed_bytes",
         "dirty",
         "epoch",
         "flights",
+        "ground",
+        "holes",
         "ino",
         "is_retired",
         "is_saved",
+        "lazy",
         "lock",
         "present",
         "seals",
@@ -75,41 +76,76 @@ class BlockFile:
     )
 
     def __init__(
-        self, ino: Ino, ground: Ground, present: Extents, dirty: Extents, seals: Seals, *, is_saved: bool, length: int
+        self,
+        ino: Ino,
+        ground: Ground,
+        present: Extents,
+        dirty: Extents,
+        holes: Holes,
+        seals: Seals,
+        *,
+        is_saved: bool,
+        length: int,
     ):
         self.ino = ino
         self.seals = seals
         self.lock = threading.Lock()
         self.present = present
         self.dirty = dirty
+        self.holes = holes
         self.is_saved = is_saved
         # Retired: the table knows another BlockFile for this inode, or none. Nothing may be done with this one.
         self.is_retired = False
-        # What the row claimed to be present when it was loaded; the table settles the difference with the budget.
-        self.claimed_bytes = present.total
+        # What the row claimed to take room when it was loaded; the table settles the difference with the budget.
+        self.claimed_bytes = self.room_bytes
         self.epoch = 0
         self.flights: list[Flight] = []
         self.ahead = ReadAhead()
         self.used_ns = ground.clock.now_ns()
-        self._ground = ground
-        self._file = LazyFile(self, ground.disk, ground.open_files, length=length)
+        self.ground = ground
+        self.lazy = LazyFile(self, ground.disk, ground.open_files, length=length, holes=list(holes))
         self._declared = dirty.copy()
         self._filled_unsaved = 0
         self._saved_used_ns = self.used_ns
+
+    @property
+    def room_bytes(self) -> int:
+        """How much of the cache's limit it takes."""
+        return self.present.total - self.holes.total
+
+    def _hold_locked(self, start: int, end: int, room: Reservation | None = None, *, is_hole: bool = False) -> None:
+        """[start, end) is present from here on."""
+        before = self.room_bytes
+        self.present.add(start, end)
+        if is_hole:
+            self.holes.dig(start, end)
+        else:
+            self.holes.fill(start, end)
+        self._account_locked(before, room)
+        self.is_saved = False
+
+    def _account_locked(self, before: int, room: Reservation | None = None) -> None:
+        """Let the budget know of a change of room_bytes, and getattr of the holes."""
+        change = self.room_bytes - before
+        if change > 0:
+            self.ground.budget.grew(change, room)
+        else:
+            self.ground.budget.freed(-change)
+        self.ground.sparse.note(self.ino, self.holes.total)
 
     # -- the file ------------------------------------------------------------------------------------------------
 
     @property
     def is_open(self) -> bool:
-        return self._file.is_open
+        return self.lazy.is_open
 
     def close_locked(self) -> None:
-        self._file.close()
+        self.lazy.close()
 
     def read_locked(self, start: int, end: int) -> bytes:
         """The bytes of a present range. Raises Damaged, IOFailure."""
         try:
-            data = self._file.pread(end - start, start)
+            data = self.lazy.pread(end - start, start)
         except OSError as error:
             raise disk_failure("read", self.ino, error) from error
         if len(data) != end - start:
@@ -122,31 +158,69 @@ class BlockFile:
         """Raises NoSpace or IOFailure: the content is then as before, but for a part of `data` where bytes were
         present already, and that counts as dirty."""
         end = offset + len(data)
-        self.seals.cut(offset, end, self._read_or_nothing)
+        self._settle_locked(offset, end)
+        self.seals.cut(offset, end, self.read_or_nothing_locked)
         self._declare_locked(offset, end)
         self._unseal_locked(offset, end)
         try:
-            self._file.pwrite(data, offset)
+            self.lazy.pwrite(data, offset)
         except OSError as error:
             for start, stop in self.present.within(offset, end):
                 self.dirty.add(start, stop)
-                self.is_saved = False
+                self._hold_locked(start, stop)
             raise disk_failure("write", self.ino, error) from error
         self.seals.add(offset, data)
         self.dirty.add(offset, end)
-        self._ground.budget.grew(self.present.add(offset, end))
-        self.is_saved = False
+        self._hold_locked(offset, end)
+
+    def punch_locked(self, start: int, end: int) -> None:
+        """[start, end) becomes a hole, dirty. Raises NoSpace or IOFailure: as after a write that failed."""
+        self._settle_locked(start, end)
+        self._declare_locked(start, end)
+        self._unseal_locked(start, end)
+        try:
+            self.lazy.zero(start, end)
+        except OSError as error:
+            raise disk_failure("write", self.ino, error) from error
+        finally:
+            for piece in self.present.within(start, end):
+                self.dirty.add(*piece)
+                self.is_saved = False
+        self.dirty.add(start, end)
+        self._hold_locked(start, end, is_hole=self.ground.disk.can_punch)
+
+    def allocate_locked(self, start: int, end: int) -> None:
+        """The holes in [start, end) take room on disk from here on, as zeros. Raises NoSpace, IOFailure."""
+        try:
+            for piece in self.holes.within(start, end):
+                self.lazy.opened(create=True).allocate(*piece)
+                self._hold_locked(*piece)
+        except OSError as error:
+            raise disk_failure("allocate", self.ino, error) from error
+
+    def _settle_locked(self, start: int, end: int) -> None:
+        """Before missing bytes of [start, end) become dirty: what the file had there in a former run, or before its
+        last upload, can come back no more. Once a run and upload, and only where it can. Raises NoSpace, IOFailure."""
+        if start >= end:
+            return
+        file = self.lazy
+        try:
+            file.opened(create=True)
+            if not file.is_settled and self.present.missing(start, min(end, file.reach)):
+                file.settle(self.present.missing(0, self.present.end), self.present.end)
+        except OSError as error:
+            raise disk_failure("write", self.ino, error) from error
 
     def _unseal_locked(self, start: int, end: int) -> None:
         """Before the bytes of [start, end) change: no seal speaks of them, nor does one that a later run would load."""
-        self.seals.cut(start, end, self._read_or_nothing)
+        self.seals.cut(start, end, self.read_or_nothing_locked)
         segments = self.seals.saved_over(start, end)
         if segments:
-            self._ground.entries.save_seals(self.ino, dict.fromkeys(segments, b""))
+            self.ground.entries.save_seals(self.ino, dict.fromkeys(segments, b""))
             self.seals.forget_saved(segments)
             self.is_saved = False
 
-    def _read_or_nothing(self, start: int, end: int) -> bytes:
+    def read_or_nothing_locked(self, start: int, end: int) -> bytes:
         """Nothing when the bytes are gone for good. Raises IOFailure when the disk does not read now."""
         try:
             return self.read_locked(start, end)
@@ -170,60 +244,55 @@ class BlockFile:
     def _sync_bytes_locked(self) -> None:
         """Before clean bytes are called dirty: then they are believed after a power cut, and no more fetched."""
         try:
-            self._file.opened(create=False).fdatasync()
+            self.lazy.opened(create=False).fdatasync()
         except OSError as error:
             raise disk_failure("sync", self.ino, error) from error
 
     def resize_locked(self, old_size: int, new_size: int) -> None:
         """Raises NoSpace or IOFailure; nothing has changed then, or the tail past the smaller size is not present."""
         kept = min(old_size, new_size)
+        self._settle_locked(old_size, new_size)
         self._unseal_locked(kept, OFFSET_MAX)
         if new_size < old_size:
             self._forget_tail_locked(new_size)
             self.save_locked()
         try:
             if new_size > old_size:
-                self._file.opened(create=True)  # its real length
-            if self._file.length > kept:
-                self._file.truncate(kept)
+                self.lazy.opened(create=True)  # its real length
+            if self.lazy.length > kept:
+                self.lazy.truncate(kept)
             if new_size > old_size:
                 self._forget_tail_locked(old_size)
-                self._file.truncate(new_size)
+                self.lazy.truncate(new_size)
         except OSError as error:
             raise disk_failure("resize", self.ino, error) from error
         if new_size > old_size:
             self.dirty.add(old_size, new_size)
-            self._ground.budget.grew(self.present.add(old_size, new_size))
-            self.is_saved = False
+            self._hold_locked(old_size, new_size, is_hole=self.ground.disk.can_punch)
 
     def _forget_tail_locked(self, size: int) -> None:
         """Nothing at or after `size` is present or dirty, nor comes in by a fetch under way."""
         self.supersede_locked()
+        before = self.room_bytes
         clipped = self.present.clip(size)
-        self._ground.budget.freed(clipped)
+        self.holes.fill(size, OFFSET_MAX)
+        self._account_locked(before)
         if self.dirty.clip(size) or clipped:
             self.is_saved = False
 
     def fill_zeros_locked(self, start: int, end: int) -> None:
         """The missing parts of [start, end) become present zeros, clean. Raises NoSpace or IOFailure."""
-        missing = self.present.missing(start, end)
-        try:
-            file = self._file.opened(create=True)
-            for piece in missing:
-                self._unseal_locked(*piece)
-                if self._ground.disk.can_punch:
-                    file.punch_hole(*piece)
-                else:
-                    file.pwrite(bytes(piece[1] - piece[0]), piece[0])
-            if self._file.length < end:
-                self._file.truncate(end)
-        except OSError as error:
-            raise disk_failure("write", self.ino, error) from error
-        self._ground.budget.grew(self.present.add(start, end))
-        self.is_saved = False
+        for piece in self.present.missing(start, end):
+            self._unseal_locked(*piece)
+            try:
+                self.lazy.zero(*piece)
+            except OSError as error:
+                raise disk_failure("write", self.ino, error) from error
+            self._hold_locked(*piece)
 
     def mark_clean_locked(self) -> None:
         self.supersede_locked()
+        self.lazy.is_settled = False
         if self.dirty.clear() or self._declared:
             # Saved at once: a row that calls them dirty must not be there when the index owes the next change.
             self.is_saved = False
@@ -251,25 +320,21 @@ class BlockFile:
         for start, end in self.present.missing(flight.start, flight.end):
             piece = view[start - flight.start : end - flight.start]
             self._unseal_locked(start, end)
-            self._file.pwrite(piece, start)
+            self.lazy.pwrite(piece, start)
             self.seals.add(start, piece)
-            self._ground.budget.grew(self.present.add(start, end), room)
+            self._hold_locked(start, end, room)
             self._filled_unsaved += end - start
-            self.is_saved = False
         if self._filled_unsaved >= FILLED_UNSAVED_BYTES_MAX or flight.start == 0:
             self.save_locked()
 
-    def drop_damaged_locked(self, start: int, end: int) -> None:
-        """The clean bytes of [start, end) are not what was fetched: present no more."""
-        self.seals.cut(start, end, self._read_or_nothing)
-        self._ground.budget.freed(self.present.remove(start, end))
+    def drop_locked(self, start: int, end: int) -> None:
+        """[start, end) is present no more, and its room free."""
+        before = self.room_bytes
+        self.present.remove(start, end)
+        self.holes.fill(start, end)
+        self._account_locked(before)
+        self.lazy.is_settled = False
         self.is_saved = False
-        self.save_locked()
-        if not self.present and not self.dirty:
-            try:
-                self._file.unlink()
-            except OSError as error:
-                raise disk_failure("remove", self.ino, error) from error
 
     # -- the row -------------------------------------------------------------------------------------------------
 
@@ -281,12 +346,13 @@ class BlockFile:
 
     def _save_row_locked(self, dirty: Extents) -> None:
         if self.present or dirty:
-            packed = self._ground.tag + self.present.packed()
-            seals = {number: row and self._ground.tag + row for number, row in self.seals.unsaved().items()}
-            self._ground.entries.save(self.ino, packed, dirty.packed(), self.present.total, self.used_ns, seals)
+            packed = self.ground.tag + self.present.packed()
+            seals = {number: seal and self.ground.tag + seal for number, seal in self.seals.unsaved().items()}
+            row = CacheRow(packed, dirty.packed(), self.room_bytes, self.used_ns, self.holes.packed())
+            self.ground.entries.save(self.ino, row, seals)
             self.seals.mark_saved()
         else:
-            self._ground.entries.remove(self.ino)
+            self.ground.entries.remove(self.ino)
             self.seals.clear()
         if dirty is not self._declared:
             self._declared = dirty.copy()
@@ -307,74 +373,28 @@ class BlockFile:
     def discard_locked(self) -> None:
         """Forget the content: row, then file. Raises IOFailure when the file stays."""
         self.supersede_locked()
-        size = self.present.clear()
+        before = self.room_bytes
+        self.present.clear()
+        self.holes.clear()
         self.dirty.clear()
         self._declared.clear()
-        self._ground.entries.remove(self.ino)
+        self.ground.entries.remove(self.ino)
         self.seals.clear()
         self.is_saved = True
         try:
-            self._file.unlink()
+            self.lazy.unlink()
         except OSError as error:
             raise disk_failure("remove", self.ino, error) from error
         finally:
-            self._ground.budget.freed(size)
-
-    # -- eviction ------------------------------------------------------------------------------------------------
-
-    def shrink_locked(self, wanted: int) -> list[tuple[int, int]]:
-        """Take about `wanted` clean bytes out of `present`, from the start of the file (all of a small one), and save
-        the row. Returns what was taken: its space is still in use until give_back_locked."""
-        taken: list[tuple[int, int]] = []
-        if not self._ground.disk.can_punch:
-            if self.dirty or self.flights:
-                return taken
-            wanted = self.present.total  # all, so that the file can be unlinked
-        if self.present.total <= EVICTED_WHOLE_BYTES_MAX:
-            wanted = self.present.total
-        for start, end in self._evictable_locked():
-            if wanted <= 0:
-                break
-            end = min(end, -(-(start + wanted) // GRAIN_BYTES_MIN) * GRAIN_BYTES_MIN)
-            try:
-                self.seals.cut(start, end, self._read_or_nothing)
-            except IOFailure as error:
-                log.warning("cannot evict more: %s", error)
-                break
-            self.present.remove(start, end)
-            taken.append((start, end))
-            wanted -= end - start
-        if taken:
-            self.is_saved = False
-            self.save_locked()
-        return taken
-
-    def _evictable_locked(self) -> Sequence[tuple[int, int]]:
-        clean = [piece for extent in self.present for piece in self.dirty.missing(*extent)]
-        if not self.flights:
-            return clean
-        # A reader is at work: only what lies behind it, all of it fetched before the requests under way.
-        behind = min(self.ahead.position, *(flight.start for flight in self.flights)) - SLACK_BYTES
-        return [(start, min(end, behind)) for start, end in clean if start < behind]
-
-    def give_back_locked(self, taken: Sequence[tuple[int, int]]) -> None:
-        """Free the space of what shrink_locked took, where it was not filled again since. Raises OSError."""
-        if not self.present and not self.dirty:
-            self._file.unlink()
-            return
-        file = self._file.opened(create=False)
-        for extent in taken:
-            for start, end in self.present.missing(*extent):
-                if self._ground.disk.can_punch:
-                    file.punch_hole(start, end)
+            self._account_locked(before)
 
     # -- durability ----------------------------------------------------------------------------------------------
 
     @property
     def unsynced_names(self) -> int:
-        return self._file.unsynced_names
+        return self.lazy.unsynced_names
 
     def name_synced_locked(self, count: int) -> None:
         """The directory entry was synced when `unsynced_names` was `count`."""
-        if self._file.unsynced_names == count:
-            self._file.unsynced_names = 0
+        if self.lazy.unsynced_names == count:
+            self.lazy.unsynced_names = 0

@@ -11,6 +11,7 @@ import threading
 from awscrt.checksums import crc32c
 
 from s3mount.cache.blockfile import BlockFile
+from s3mount.cache.disk import disk_failure
 from s3mount.cache.seals import Seal
 from s3mount.errors import Damaged, IOFailure
 
@@ -83,4 +84,16 @@ def _damaged_locked(file: BlockFile, seal: Seal, count: DamageCount) -> None:
             log.error("%s; the bucket does not have these bytes", what)
         raise Damaged(f"{what}; the bucket does not have these bytes: write them again, or remove the file")
     log.warning("%s; fetched again", what)
-    file.drop_damaged_locked(seal.start, seal.end)
+    drop_locked(file, seal.start, seal.end)
+
+
+def drop_locked(file: BlockFile, start: int, end: int) -> None:
+    """The clean bytes of [start, end) are not what was fetched: present no more. Raises IOFailure."""
+    file.seals.cut(start, end, file.read_or_nothing_locked)
+    file.drop_locked(start, end)
+    file.save_locked()
+    if not file.present and not file.dirty:
+        try:
+            file.lazy.unlink()
+        except OSError as error:
+            raise disk_failure("remove", file.ino, error) from error

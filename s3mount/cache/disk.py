@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from s3mount.errors import FsError, IOFailure, NoSpace
+from s3mount.errors import FileTooLarge, FsError, IOFailure, NoSpace
 from s3mount.model import Ino
 
 FOLDERS = 256
@@ -31,7 +31,11 @@ Buffer = bytes | bytearray | memoryview
 
 def disk_failure(operation: str, ino: Ino, error: OSError) -> FsError:
     """What an error of the disk means to the caller of a file operation."""
-    kind = NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else IOFailure
+    kind: type[FsError] = IOFailure
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        kind = NoSpace
+    elif error.errno == errno.EFBIG:
+        kind = FileTooLarge  # for the file system of the cache
     return kind(f"cannot {operation} the cache file of inode {ino}: {error.strerror or error}")
 
 
@@ -48,6 +52,10 @@ class DiskFile(Protocol):
 
     def punch_hole(self, start: int, end: int) -> None:
         """[start, end) reads as zeros and takes no space; the length stays."""
+
+    def allocate(self, start: int, end: int) -> None:
+        """Writes to [start, end) do not fail for want of space from here on, where the file system can do that. What
+        it holds and its length stay."""
 
     def fdatasync(self) -> None: ...
 
@@ -117,7 +125,16 @@ class LocalFile:
         os.ftruncate(self._number, length)
 
     def punch_hole(self, start: int, end: int) -> None:
-        mode = _FALLOC_FL_PUNCH_HOLE | _FALLOC_FL_KEEP_SIZE
+        self._fallocate(_FALLOC_FL_PUNCH_HOLE | _FALLOC_FL_KEEP_SIZE, start, end)
+
+    def allocate(self, start: int, end: int) -> None:
+        try:
+            self._fallocate(_FALLOC_FL_KEEP_SIZE, start, end)
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+
+    def _fallocate(self, mode: int, start: int, end: int) -> None:
         if _libc is None:
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
         while _libc.fallocate(self._number, mode, ctypes.c_int64(start), ctypes.c_int64(end - start)) != 0:

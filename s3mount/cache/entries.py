@@ -7,18 +7,15 @@ most. An entry call may take the index lock, the last in the order, and calls no
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from s3mount.model import Ino
+from s3mount.model import CacheRow, Ino
 
 
 class CacheEntries(Protocol):
-    def load(self, ino: Ino) -> tuple[bytes, bytes] | None:
-        """The two byte strings last saved, or None."""
+    def load(self, ino: Ino) -> CacheRow | None:
+        """The row last saved, or None."""
 
-    def save(
-        self, ino: Ino, present: bytes, dirty: bytes, present_size: int, used_ns: int, seals: Mapping[int, bytes]
-    ) -> None:
-        """Insert or replace the row, and do as `save_seals`, all or nothing; durable against kill -9 on return. The
-        bytes are the cache's own format."""
+    def save(self, ino: Ino, row: CacheRow, seals: Mapping[int, bytes]) -> None:
+        """Insert or replace the row, and do as `save_seals`, all or nothing; durable against kill -9 on return."""
 
     def load_seals(self, ino: Ino) -> Sequence[tuple[int, bytes]]:
         """(segment, bytes last saved) for each segment that has a row."""
@@ -34,6 +31,9 @@ class CacheEntries(Protocol):
 
     def total_bytes(self) -> int:
         """The sum of present_size over all rows."""
+
+    def holes(self) -> Sequence[tuple[Ino, bytes]]:
+        """(inode, holes) of each row with any."""
 
     def least_recently_used(self, limit: int) -> Sequence[Ino]:
         """The inodes with present_size > 0, smallest used_ns first, at most `limit`."""

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from s3mount.cache.ground import Ground
+from s3mount.cache.shedding import give_back_locked, shrink_locked
 from s3mount.cache.table import BlockFiles
 from s3mount.errors import S3mountError
 from s3mount.model import Ino
@@ -62,7 +63,7 @@ class Evictor:
                 continue
             try:
                 with self._files.locked(ino) as file:
-                    extents = file.shrink_locked(left)
+                    extents = shrink_locked(file, left)
             except S3mountError as error:
                 log.warning("cannot evict inode %d: %s", ino, error)
                 continue
@@ -78,7 +79,7 @@ class Evictor:
     def _give_back(self, ino: Ino, extents: list[tuple[int, int]]) -> None:
         try:
             with self._files.locked(ino) as file:
-                file.give_back_locked(extents)
+                give_back_locked(file, extents)
         except FileNotFoundError:
             pass  # another change removed the whole file: the space is free already
         except (OSError, S3mountError) as error:
@@ -93,7 +94,7 @@ class Evictor:
         for ino in self._ground.entries.least_recently_used(len(in_memory) + ROWS_AT_ONCE):
             if ino not in in_memory:
                 yield ino
-        heap = [(bool(file.flights), file.used_ns, file.ino) for file in files if file.present]
+        heap = [(bool(file.flights), file.used_ns, file.ino) for file in files if file.room_bytes]
         heapq.heapify(heap)
         while heap:
             yield heapq.heappop(heap)[2]

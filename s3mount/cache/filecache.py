@@ -16,18 +16,19 @@ from pathlib import Path
 from s3mount.cache import trust
 from s3mount.cache.blockfile import BlockFile
 from s3mount.cache.budget import Budget, Reservation
-from s3mount.cache.damage import DamageCount, check_locked, damaged_locked
+from s3mount.cache.damage import DamageCount, check_locked, damaged_locked, drop_locked
 from s3mount.cache.disk import Buffer, Disk, LocalDisk, disk_failure
 from s3mount.cache.entries import CacheEntries
 from s3mount.cache.evictor import Evictor
 from s3mount.cache.extents import Extents
 from s3mount.cache.fetcher import CLOSE_DEADLINE_S, Fetcher, Piece
 from s3mount.cache.ground import Ground
+from s3mount.cache.holes import HOLE_BLOCK_BYTES, Holes, SparseFiles
 from s3mount.cache.open_files import OpenFiles
 from s3mount.cache.table import BlockFiles
 from s3mount.clock import Clock
 from s3mount.errors import IOFailure, NoSpace
-from s3mount.model import Ino, RemoteObject
+from s3mount.model import Ino, RemoteObject, Seek
 from s3mount.store.base import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class FileCache:
         self._clock = clock
         self._on_pressure = on_pressure
         self._budget = Budget(limit_bytes, entries.total_bytes())
-        self._ground = Ground(disk, entries, self._budget, clock, OpenFiles(), tag)
+        self._ground = Ground(disk, entries, self._budget, clock, OpenFiles(), tag, SparseFiles(entries.holes()))
         self._files = BlockFiles(self._ground, is_evictable)
         self._evictor = Evictor(self._ground, self._files, is_evictable)
         self._damage = DamageCount()
@@ -96,7 +97,7 @@ class FileCache:
         with self._files.locked(ino) as file:
             for start, end, is_dirty in damaged_locked(file):
                 if not is_dirty:
-                    file.drop_damaged_locked(start, end)
+                    drop_locked(file, start, end)
 
     def has_file(self, ino: Ino) -> bool:
         """Whether the inode's block file is there."""
@@ -206,6 +207,10 @@ class FileCache:
             self._on_pressure()
             self._budget.wait(seen, min(PRESSURE_INTERVAL_S, deadline_s))
 
+    def zeros_room(self, size: int) -> int:
+        """How much room to reserve for `size` zeros: what lies outside of whole blocks, where the disk has holes."""
+        return min(size, 2 * HOLE_BLOCK_BYTES) if self._disk.can_punch else size
+
     # -- changing ------------------------------------------------------------------------------------------------
 
     def write(self, ino: Ino, offset: int, data: Buffer) -> None:
@@ -220,13 +225,37 @@ class FileCache:
             file.write_locked(offset, view)
 
     def resize(self, ino: Ino, old_size: int, new_size: int) -> None:
-        """The file's size changes: a cut tail is forgotten, a new one is zeros, present and dirty. Crash order: a
+        """The file's size changes: a cut tail is forgotten, a new one is a hole, present and dirty. Crash order: a
         smaller size is in the index before this call, a larger one after this and save. Raises NoSpace, IOFailure."""
         if new_size == old_size:
             return
         with self._files.locked(ino) as file:
             file.used_ns = self._clock.now_ns()
             file.resize_locked(old_size, new_size)
+
+    def punch(self, ino: Ino, start: int, end: int) -> None:
+        """[start, end), which lies inside the file, becomes zeros: present, dirty, and without taking room where the
+        disk can do that. As write in all else."""
+        with self._files.locked(ino) as file:
+            file.used_ns = self._clock.now_ns()
+            file.punch_locked(start, end)
+
+    def allocate(self, ino: Ino, start: int, end: int) -> None:
+        """Holes in [start, end) take their room, on disk too: out of the calling thread's reservation. Raises NoSpace,
+        IOFailure."""
+        with self._files.locked(ino) as file:
+            file.allocate_locked(start, end)
+
+    def hole_bytes(self, ino: Ino) -> int:
+        """How much of the file is holes, known here and taking no room. Costs nothing."""
+        return self._ground.sparse.hole_bytes(ino)
+
+    def seek(self, ino: Ino, offset: int, size: int, wanted: Seek) -> int | None:
+        """Holes.seek in a file of `size`; what only the bucket has is data."""
+        if not self.hole_bytes(ino):
+            return Holes().seek(offset, size, wanted)
+        with self._files.locked(ino) as file:
+            return file.holes.seek(offset, size, wanted)
 
     def dirty_extents(self, ino: Ino) -> Extents:
         """A copy of what local edits changed since mark_clean."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from s3mount.cache.budget import Budget, Reservation
 from s3mount.cache.disk import Disk
 from s3mount.cache.entries import CacheEntries
+from s3mount.cache.holes import SparseFiles
 from s3mount.cache.open_files import OpenFiles
 from s3mount.clock import Clock
 from s3mount.model import ETag
@@ -21,6 +22,7 @@ class Ground:
     clock: Clock
     open_files: OpenFiles
     tag: bytes
+    sparse: SparseFiles
 
 
 @dataclass(slots=True, eq=False)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from s3mount.cache.blockfile import BlockFile
 from s3mount.cache.extents import Extents
 from s3mount.cache.ground import Ground
+from s3mount.cache.holes import Holes
 from s3mount.cache.seals import Seals
 from s3mount.cache.trust import TAG_BYTES
 from s3mount.errors import IOFailure
@@ -92,10 +93,11 @@ class BlockFiles:
     def _load(self, ino: Ino) -> BlockFile:
         row = self._ground.entries.load(ino)
         if row is None:
-            return BlockFile(ino, self._ground, Extents(), Extents(), Seals({}), is_saved=True, length=0)
+            return BlockFile(ino, self._ground, Extents(), Extents(), Holes(), Seals({}), is_saved=True, length=0)
         try:
-            is_trusted = row[0][:TAG_BYTES] == self._ground.tag
-            present, dirty = Extents.unpack(row[0][TAG_BYTES:]), Extents.unpack(row[1])
+            is_trusted = row.present[:TAG_BYTES] == self._ground.tag
+            present, dirty = Extents.unpack(row.present[TAG_BYTES:]), Extents.unpack(row.dirty)
+            holes = Holes(Holes.unpack(row.holes) if self._ground.disk.can_punch else ())
             length = self._ground.disk.length(ino) or 0
         except ValueError as error:
             raise IOFailure(f"the index row for the cached bytes of inode {ino} is damaged: {error}") from error
@@ -109,16 +111,20 @@ class BlockFiles:
         for start, end in present.within(length, present.end):
             for piece in dirty.missing(start, end):
                 present.remove(*piece)
+        for start, end in holes.copy():
+            for piece in present.missing(start, end):
+                holes.fill(*piece)
         is_saved = present.total == claimed and was_dirty == bool(dirty)
         if present.total != claimed:
             log.info("inode %d: %d cached bytes are fetched again when needed", ino, claimed - present.total)
         tag = self._ground.tag
         rows = self._ground.entries.load_seals(ino) if is_trusted else ()
         seals = Seals({number: packed[TAG_BYTES:] for number, packed in rows if packed[:TAG_BYTES] == tag})
-        file = BlockFile(ino, self._ground, present, dirty, seals, is_saved=is_saved, length=length)
-        file.claimed_bytes = claimed
+        file = BlockFile(ino, self._ground, present, dirty, holes, seals, is_saved=is_saved, length=length)
+        file.claimed_bytes = row.present_size
         return file
 
     def _account(self, file: BlockFile) -> None:
         """The budget counted what the rows claim."""
-        self._ground.budget.freed(file.claimed_bytes - file.present.total)
+        self._ground.budget.freed(file.claimed_bytes - file.room_bytes)
+        self._ground.sparse.note(file.ino, file.holes.total)

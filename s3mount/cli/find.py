@@ -1,5 +1,9 @@
-"""From the MOUNTPOINT that a person typed to the mount process behind it. Used by `unmount`, `drain` and `status`."""
+"""From the MOUNTPOINT, or a path in a mount, that a person typed to the mount process behind it.
 
+Used by `unmount`, `drain`, `status` and `refresh`.
+"""
+
+import os
 from pathlib import Path
 
 import click
@@ -22,6 +26,26 @@ def living_mount(mountpoint: Path) -> MountEntry:
     if not entry.is_alive:
         raise MountPointUnusable(f"the process behind {mountpoint} is gone: run s3mount unmount {mountpoint}")
     return entry
+
+
+def mount_above(path: str) -> tuple[MountEntry, str]:
+    """The mount that a path lies in, and the path within it, from "/" on. Neither is touched: it may hang. Raises
+    MountPointUnusable."""
+    absolute = Path(os.path.abspath(path))
+    found = _nearest(absolute) or _nearest(Path(os.path.realpath(absolute.parent)) / absolute.name)
+    if found is None:
+        raise MountPointUnusable(f"{path} is in no mount of s3mount (s3mount status lists what is mounted)")
+    mountpoint, inside = found
+    return living_mount(mountpoint), f"/{inside}" if inside != Path() else "/"
+
+
+def _nearest(path: Path) -> tuple[Path, Path] | None:
+    mountpoints = [Path(entry.mountpoint) for entry in Registry().entries()]
+    above = [mountpoint for mountpoint in mountpoints if path.is_relative_to(mountpoint)]
+    if not above:
+        return None
+    mountpoint = max(above, key=lambda mountpoint: len(mountpoint.parts))
+    return mountpoint, path.relative_to(mountpoint)
 
 
 def _seconds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:

@@ -35,6 +35,7 @@ _COMMANDS: Final = {
     "drain": "s3mount.cli.drain",
     "status": "s3mount.cli.status",
     "check": "s3mount.cli.check",
+    "refresh": "s3mount.cli.refresh",
     "demo": "s3mount.demo.command",
 }
 

@@ -62,6 +62,14 @@ class ControlClient:
             raise ControlUnreachable("the mount process gave an answer that makes no sense")
         return result
 
+    def refresh(self, path: str, *, recursive: bool) -> int:
+        """Show what others changed at `path`, absolute within the mount; returns how many directories were listed."""
+        with self._ask({"op": Operation.REFRESH.value, "path": path, "recursive": recursive}) as answer:
+            result = answer.result(None, _ignore_progress)
+        if not isinstance(result, int):
+            raise ControlUnreachable("the mount process gave an answer that makes no sense")
+        return result
+
     def stop(self, *, drain: bool) -> None:
         """Set whether the process drains before it ends, once the mount is detached."""
         with self._ask({"op": Operation.STOP.value, "drain": drain}) as answer:

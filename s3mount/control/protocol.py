@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from s3mount.errors import MountError
 
-REQUEST_BYTES_MAX: Final = 4096
+REQUEST_BYTES_MAX: Final = 16 << 10
 ANSWER_BYTES_MAX: Final = 64 << 20
 PROGRESS_INTERVAL_S: Final = 1.0
 # sun_path holds 108 bytes with its end on Linux, 104 on macOS and the BSDs.
@@ -31,6 +31,7 @@ class Operation(Enum):
     STOP = "stop"
     FOLLOW = "follow"
     CHECK = "check"
+    REFRESH = "refresh"
 
 
 class ControlUnreachable(MountError):
@@ -73,6 +74,10 @@ class ControlHandlers(Protocol):
     def check(self, repair: bool, progress: Callable[[int], None]) -> list[dict[str, str]]:
         """Compare index, cache and bucket; the fields of `s3mount check --json`. Calls `progress` with how many things
         were looked at, now and then; when that raises, the asker is gone and the check ends."""
+
+    def refresh(self, path: str, recursive: bool, progress: Callable[[int], None]) -> int:
+        """Show what others changed at `path`, absolute within the mount. Returns how many directories were listed, and
+        calls `progress` with that number now and then; when that raises, the asker is gone and it ends."""
 
     def stop(self, drain: bool) -> None:
         """Set what the process does once the mount is detached: end after draining (the default), or at once.

@@ -207,6 +207,8 @@ class ControlServer:
                 return encode_owed(list(self._drain(request.get("deadline_s"), connection)))
             case Operation.CHECK:
                 return self._check(bool(request.get("repair", False)), connection)
+            case Operation.REFRESH:
+                return self._refresh(str(request.get("path")), bool(request.get("recursive")), connection)
             case Operation.FOLLOW:
                 while not self._ended.wait(PROGRESS_INTERVAL_S):
                     _send(connection, {"progress": asdict(_progress_of(self._status()))})
@@ -224,6 +226,15 @@ class ControlServer:
             if conclusion is not None:
                 raise MountError("the mount is ending: check the bucket once it has ended")
             return self._handlers.check(repair, progress)
+
+    def _refresh(self, path: str, recursive: bool, connection: socket.socket) -> object:
+        def progress(listed: int) -> None:
+            _send(connection, {"progress": asdict(DrainProgress(listed, 0, 0))})
+
+        with self._call() as conclusion:
+            if conclusion is not None:
+                raise MountError("the mount is ending: nothing is shown any more")
+            return self._handlers.refresh(path, recursive, progress)
 
     def _drain(self, deadline_s: object, connection: socket.socket) -> Sequence[OwedFile]:
         def progress(now: DrainProgress) -> None:

@@ -3,23 +3,22 @@
 from collections.abc import Mapping, Sequence
 
 from s3mount.index.database import Database
-from s3mount.model import Ino
+from s3mount.model import CacheRow, Ino
+
+_SAVE = f"INSERT OR REPLACE INTO cache_entry (ino, {', '.join(CacheRow._fields)}) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 class IndexedCacheEntries:
     def __init__(self, database: Database):
         self._database = database
 
-    def load(self, ino: Ino) -> tuple[bytes, bytes] | None:
-        return self._database.row("SELECT present, dirty FROM cache_entry WHERE ino = ?", ino)  # type: ignore[no-any-return]
+    def load(self, ino: Ino) -> CacheRow | None:
+        row = self._database.row(f"SELECT {', '.join(CacheRow._fields)} FROM cache_entry WHERE ino = ?", ino)
+        return None if row is None else CacheRow(*row)
 
-    def save(
-        self, ino: Ino, present: bytes, dirty: bytes, present_size: int, used_ns: int, seals: Mapping[int, bytes]
-    ) -> None:
+    def save(self, ino: Ino, row: CacheRow, seals: Mapping[int, bytes]) -> None:
         with self._database.transaction():
-            self._database.write(
-                "INSERT OR REPLACE INTO cache_entry VALUES (?, ?, ?, ?, ?)", ino, present, dirty, present_size, used_ns
-            )
+            self._database.write(_SAVE, ino, *row)
             if seals:
                 self.save_seals(ino, seals)
 
@@ -46,6 +45,9 @@ class IndexedCacheEntries:
     def total_bytes(self) -> int:
         (total,) = self._database.row("SELECT COALESCE(SUM(present_size), 0) FROM cache_entry")
         return total  # type: ignore[no-any-return]
+
+    def holes(self) -> Sequence[tuple[Ino, bytes]]:
+        return self._database.rows("SELECT ino, holes FROM cache_entry WHERE length(holes) > 0")
 
     def least_recently_used(self, limit: int) -> Sequence[Ino]:
         sql = "SELECT ino FROM cache_entry WHERE present_size > 0 ORDER BY used_ns LIMIT ?"

@@ -25,25 +25,39 @@ OWED = "nlink > 0 AND (content_generation > content_uploaded OR meta_generation 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM inode"
 _INSERT = f"INSERT INTO inode ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 _UPDATE = f"UPDATE inode SET {', '.join(f'{name} = ?' for name in COLUMNS[1:])} WHERE ino = ?"
+_SHADOWS = "SELECT ino FROM inode WHERE link_of = ? ORDER BY ino"
 assert COLUMNS[0] == "ino"
 
 
 _fields: Callable[[Inode], tuple[Any, ...]] = attrgetter(*COLUMNS)
 _TARGET = COLUMNS.index("target")
+_TIMES = tuple(COLUMNS.index(name) for name in ("mtime_ns", "ctime_ns", "atime_ns"))
+_TARGET = COLUMNS.index("target")
+_SQLITE_INTEGERS = range(-(1 << 63), 1 << 63)
 
 
 def _values(inode: Inode) -> tuple[Any, ...]:
-    """The row's. SQLite's text is UTF-8: a target of other bytes is a blob."""
+    """The row as SQLite keeps it: its text is UTF-8 and its integers are of 64 bits, so what is not is a blob."""
     values = _fields(inode)
-    if inode.target is None or names.is_utf8(inode.target):
+    if inode.target is not None and not names.is_utf8(inode.target):
+        values = (*values[:_TARGET], names.to_bytes(inode.target), *values[_TARGET + 1 :])
+    if all(values[at] is None or values[at] in _SQLITE_INTEGERS for at in _TIMES):
         return values
-    return (*values[:_TARGET], names.to_bytes(inode.target), *values[_TARGET + 1 :])
+    return tuple(
+        str(value).encode() if at in _TIMES and value is not None and value not in _SQLITE_INTEGERS else value
+        for at, value in enumerate(values)
+    )
 
 
 def _inode(row: Sequence[Any]) -> Inode:
-    inode = Inode(*row)
-    target = row[_TARGET]
-    return replace(inode, target=names.from_bytes(target)) if isinstance(target, bytes) else inode
+    """The way back from `_values`."""
+    if bytes in map(type, row):
+        row = [_from_blob(at, value) if isinstance(value, bytes) else value for at, value in enumerate(row)]
+    return Inode(*row)
+
+
+def _from_blob(at: int, value: bytes) -> Any:
+    return names.from_bytes(value) if at == _TARGET else int(value)
 
 
 class Inodes:
@@ -169,6 +183,20 @@ class Inodes:
         """The inode whose bytes (or children) the bucket has under `key`, wherever its path is now."""
         # An orphan whose object was replaced has the key too, but not the object.
         row = self._database.row("SELECT ino FROM inode WHERE remote_key = ? ORDER BY nlink = 0 LIMIT 1", key)
+        return self.find(row[0]) if row else None
+
+    def shadows_of(self, ino: Ino) -> list[Inode]:
+        """The further names of a file, in the order in which they were made."""
+        with self._database.locked():
+            return [self.get(found) for (found,) in self._database.rows(_SHADOWS, ino)]
+
+    def with_link_group(self, group: str, but: Ino) -> Inode | None:
+        """A live file, other than `but` and no shadow, whose object carries this link group."""
+        row = self._database.row(
+            "SELECT ino FROM inode WHERE link_group = ? AND link_of IS NULL AND nlink > 0 AND ino != ? LIMIT 1",
+            group,
+            but,
+        )
         return self.find(row[0]) if row else None
 
     def has_remote_below(self, dir_key: ObjectKey, end: str) -> bool:

@@ -1,10 +1,42 @@
 """From one index format to the next, one function a step. Called once, when the index is opened."""
 
+import json
 import sqlite3
 from collections.abc import Callable
 
+from s3mount import xattr_format
 from s3mount.errors import MountError
 from s3mount.index.schema import SCHEMA_VERSION
+
+
+def _add_links_xattrs_devices(connection: sqlite3.Connection) -> None:
+    for column in ("rdev INTEGER NOT NULL DEFAULT 0", "xattrs TEXT", "link_of INTEGER", "link_group TEXT"):
+        connection.execute(f"ALTER TABLE inode ADD COLUMN {column}")
+    for name, column in (("inode_link", "link_of"), ("inode_group", "link_group")):
+        connection.execute(f"CREATE INDEX {name} ON inode ({column}) WHERE {column} IS NOT NULL")
+    # Version 1 carried these along as metadata of others, and made a plain file of a special one.
+    rows = connection.execute(
+        "SELECT ino, foreign_metadata FROM inode"
+        """ WHERE foreign_metadata LIKE '%"xattr"%' OR foreign_metadata LIKE '%"rdev"%'"""
+    )
+    for ino, text in rows.fetchall():
+        kept = json.loads(text)
+        xattrs, rdev = kept.pop("xattr", None), kept.pop("rdev", None)
+        connection.execute(
+            "UPDATE inode SET foreign_metadata = ?, xattrs = ? WHERE ino = ?",
+            (json.dumps(kept, sort_keys=True) if kept else None, xattr_format.to_json(xattrs), ino),
+        )
+        if rdev is not None:
+            connection.execute(
+                "UPDATE inode SET metadata_known = 0 WHERE ino = ?"
+                " AND content_generation = content_uploaded AND meta_generation = meta_uploaded",
+                (ino,),
+            )
+
+
+def _add_holes(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE cache_entry ADD COLUMN holes BLOB NOT NULL DEFAULT x''")
+    connection.execute("CREATE INDEX cache_entry_holes ON cache_entry (ino) WHERE length(holes) > 0")
 
 
 def _add_components(connection: sqlite3.Connection) -> None:
@@ -15,8 +47,14 @@ def _add_components(connection: sqlite3.Connection) -> None:
     connection.execute(f"UPDATE dentry SET component = name WHERE {looks_encoded}")
 
 
+def _from_1_to_2(connection: sqlite3.Connection) -> None:
+    _add_links_xattrs_devices(connection)
+    _add_components(connection)
+    _add_holes(connection)
+
+
 # STEPS[n] brings an index of version n to version n + 1 inside one transaction.
-STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _add_components}
+STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1_to_2}
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:

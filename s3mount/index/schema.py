@@ -2,7 +2,9 @@
 
 This page is the reference for the index format. A change of it is a new SCHEMA_VERSION and a step in migrations.py.
 
-Times are nanoseconds since the epoch. Keys are relative to the mounted prefix. NULL always means "none", never zero.
+Times are nanoseconds since the epoch; one that 64 bits do not hold (before 1677, after 2262) is a BLOB of its decimal
+digits, because an INTEGER column makes a REAL of a number or a text that large. Keys are relative to the mounted
+prefix. NULL always means "none", never zero.
 """
 
 SCHEMA_VERSION = 2
@@ -18,7 +20,8 @@ CREATE TABLE fact (
     value TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- One row per file, directory or symlink. Row 1 is the root.
+-- One row per file, directory, symlink or special file; and one per further name of such a file, its shadow. Row 1 is
+-- the root.
 -- What the user sees:
 --   mode                whole st_mode: type and permissions
 --   size                bytes; of a symlink, the length of its target
@@ -27,6 +30,8 @@ CREATE TABLE fact (
 --                       0: unlinked but open; such rows are removed at the last release, or at the next mount
 --   target              symlinks: where it points, a blob when it is not UTF-8; NULL: the object's body is not
 --                       fetched yet
+--   rdev                block and character devices: st_rdev
+--   xattrs              JSON, name -> base64 of the value, of all extended attributes and ACLs; NULL: none
 -- What has changed here, and how much of it the bucket has; owed exactly when ahead (and nlink > 0):
 --   content_generation  bumped by every change of the bytes; may be ahead of this row in memory while a file is open
 --   content_uploaded    the content_generation whose bytes are the object's
@@ -44,6 +49,12 @@ CREATE TABLE fact (
 --   attempt_key         a write to this key began and its outcome is not recorded: an object of ours may be there
 --   is_listed           directories: 1 when every child that the bucket had at some time is in dentry
 --   due_ns              owed work starts no earlier; MAX for parked work
+-- Hard links (index/links.py):
+--   link_of             the inode that this row's name stands for; this row is a shadow, and only write-back, listings
+--                       and checks look at it: it has a name and an object of its own, its attributes are what that
+--                       object is to carry, its content_uploaded is the primary's that was copied. Its bytes are never
+--                       cached. A primary's nlink counts its shadows
+--   link_group          what all objects of one group carry that have the same content; NULL: not linked
 --   owed_since_ns       when the first of the changes that are owed was made; 0 when nothing is
 CREATE TABLE inode (
     ino                INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -68,7 +79,11 @@ CREATE TABLE inode (
     attempt_key        TEXT,
     is_listed          INTEGER NOT NULL,
     due_ns             INTEGER NOT NULL,
-    owed_since_ns      INTEGER NOT NULL
+    owed_since_ns      INTEGER NOT NULL,
+    rdev               INTEGER NOT NULL DEFAULT 0,
+    xattrs             TEXT,
+    link_of            INTEGER,
+    link_group         TEXT
 );
 -- The write-back queue is this index: derived from the generations, so it cannot disagree with them.
 CREATE INDEX inode_owed ON inode (due_ns)
@@ -76,6 +91,8 @@ CREATE INDEX inode_owed ON inode (due_ns)
 CREATE INDEX inode_remote ON inode (remote_key) WHERE remote_key IS NOT NULL;
 CREATE INDEX inode_orphan ON inode (ino) WHERE nlink = 0;
 CREATE INDEX inode_attempt ON inode (attempt_key) WHERE attempt_key IS NOT NULL;
+CREATE INDEX inode_link ON inode (link_of) WHERE link_of IS NOT NULL;
+CREATE INDEX inode_group ON inode (link_group) WHERE link_group IS NOT NULL;
 
 -- (parent, name) -> ino. Every inode but the root and orphans has at least one.
 --   name       as it is shown; a blob when it is not UTF-8
@@ -147,16 +164,19 @@ CREATE TABLE parked (
 
 -- Which bytes of a file are in the cache directory. Packed extents, see cache/extents.py.
 --   present       bytes held; `dirty`, a part of them, differs from the object remote_key/remote_etag
---   present_size  their number
+--   present_size  how many of them take room: all but the holes
 --   used_ns       last use: what eviction goes by
+--   holes         the part of `present` that was never written and takes no room, see cache/holes.py
 CREATE TABLE cache_entry (
     ino          INTEGER PRIMARY KEY,
     present      BLOB NOT NULL,
     dirty        BLOB NOT NULL,
     present_size INTEGER NOT NULL,
-    used_ns      INTEGER NOT NULL
+    used_ns      INTEGER NOT NULL,
+    holes        BLOB NOT NULL DEFAULT x''
 );
 CREATE INDEX cache_entry_used ON cache_entry (used_ns) WHERE present_size > 0;
+CREATE INDEX cache_entry_holes ON cache_entry (ino) WHERE length(holes) > 0;
 
 -- Checksums of present bytes, for 8 MiB of a file a row; see cache/seals.py.
 CREATE TABLE cache_seal (

@@ -14,6 +14,7 @@ from dataclasses import replace
 from s3mount import foreign_metadata, metadata, names
 from s3mount.ending import end_pool
 from s3mount.errors import Missing, StoreError
+from s3mount.index import links
 from s3mount.index.index import Index
 from s3mount.model import Ino, Inode, ObjectInfo
 from s3mount.remote.flights import Flights
@@ -103,6 +104,8 @@ class AttributeReader:
                 return  # our own write overtook the answer; ensure() looks again
             known = replace(now, metadata_known=True) if info is None else with_metadata(now, info)
             self._index.inodes.update(known)
+            if known.link_group is not None and not self._observer.is_open(ino):
+                links.join(self._index, known)
 
     def close(self, deadline_s: float) -> bool:
         """False when requests are still under way after the deadline."""
@@ -117,8 +120,8 @@ def with_metadata(inode: Inode, info: ObjectInfo) -> Inode:
     attributes = metadata.decode(found, is_dir_key=inode.is_dir)
     mode = inode.mode
     if attributes.mode is not None:
-        is_link = not inode.is_dir and stat.S_ISLNK(attributes.mode)
-        mode = (stat.S_IFLNK if is_link else stat.S_IFMT(inode.mode)) | stat.S_IMODE(attributes.mode)
+        kind = stat.S_IFMT(inode.mode) if inode.is_dir else _kind(attributes.mode, info.size)
+        mode = kind | stat.S_IMODE(attributes.mode)
     if attributes.target is not None:
         mode = stat.S_IFLNK | stat.S_IMODE(mode)
         inode = replace(inode, target=attributes.target, size=len(names.to_bytes(attributes.target)))
@@ -134,4 +137,14 @@ def with_metadata(inode: Inode, info: ObjectInfo) -> Inode:
         remote_size=info.size if inode.is_dir else inode.remote_size,
         foreign_metadata=foreign_metadata.pick(found),
         metadata_known=True,
+        rdev=attributes.rdev or 0 if stat.S_ISBLK(mode) or stat.S_ISCHR(mode) else 0,
+        xattrs=attributes.xattrs,
+        link_group=inode.link_group if inode.nlink > 1 else metadata.linked_group(attributes.link, info.key),
     )  # fmt: skip
+
+
+def _kind(mode: int, size: int) -> int:
+    """The type of a file whose object says `mode`: one without a type, or with bytes that a special file cannot have,
+    is a regular file."""
+    kind = stat.S_IFMT(mode)
+    return kind if kind == stat.S_IFLNK or (kind and not size) else stat.S_IFREG

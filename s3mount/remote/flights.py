@@ -16,16 +16,16 @@ class Flights:
         self._lock = threading.Lock()
         self._running: dict[Hashable, Future[None]] = {}
 
-    def run(self, key: Hashable, function: Callable[[], None]) -> None:
-        """Raises what `function` raised, to all who waited; TimeoutError when the caller's patience ends, or
-        after WAIT_S_MAX."""
+    def run(self, key: Hashable, function: Callable[[], None]) -> bool:
+        """False when it was running already, and may have begun before what the caller wants to see. Raises what
+        `function` raised, to all who waited; TimeoutError when the caller's patience ends, or after WAIT_S_MAX."""
         with self._lock:
             running = self._running.get(key)
             if running is None:
                 mine = self._running[key] = Future()
         if running is not None:
             patience.wait(running, WAIT_S_MAX)
-            return
+            return False
         try:
             function()
         except BaseException as error:
@@ -34,6 +34,7 @@ class Flights:
             raise
         self._finish(key)
         mine.set_result(None)
+        return True
 
     def _finish(self, key: Hashable) -> None:
         with self._lock:

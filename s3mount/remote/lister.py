@@ -5,6 +5,7 @@ Called by vfs before it looks into a directory, and by writeback before it moves
 
 import logging
 import threading
+from collections.abc import Callable
 
 from cachetools import LRUCache
 
@@ -107,7 +108,14 @@ class Lister:
         if directory is not None and not directory.is_listed:
             self._flights.run(ino, lambda: self._list(ino))
 
-    def _list(self, ino: Ino) -> None:
+    def relist(self, ino: Ino, on_page: Callable[[], None]) -> None:
+        """Return when the index has what the bucket had at some moment after the call. `on_page` is called after each
+        page, and may end it by raising. Raises StoreError."""
+        self.invalidate(ino)
+        while not self._flights.run(ino, lambda: self._list(ino, on_page, may_be_offline=False)):
+            pass
+
+    def _list(self, ino: Ino, on_page: Callable[[], None] = lambda: None, *, may_be_offline: bool = True) -> None:
         directory = self._index.inodes.find(ino)
         if directory is None or directory.remote_key is None:
             return
@@ -124,11 +132,12 @@ class Lister:
                     page = self._store.list_page(directory.remote_key, token=token)
                     merge.page(page)
                     merge.result.tell(self._observer)
+                    on_page()
                     token = page.next_token
                     if token is None:
                         break
             except StoreError as error:
-                if not (error.temporary and directory.is_listed):
+                if not (may_be_offline and error.temporary and directory.is_listed):
                     raise
                 self._note_offline(directory.remote_key, error)
                 return

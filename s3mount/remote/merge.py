@@ -23,6 +23,7 @@ from typing import Protocol
 
 from s3mount import names
 from s3mount.clock import Clock
+from s3mount.index import links
 from s3mount.index.index import Index
 from s3mount.model import Ino, Inode, ObjectInfo, ObjectKey
 from s3mount.remote.defaults import Defaults
@@ -44,6 +45,9 @@ class ForeignObserver(Protocol):
 
     def removed(self, inos: Iterable[Ino]) -> None:
         """These inodes have lost their names: forget them."""
+
+    def is_open(self, ino: Ino) -> bool:
+        """Whether a handle names this very inode, so that it must stay one. Inside an index transaction."""
 
 
 @dataclass
@@ -98,8 +102,10 @@ class DirectoryMerge:
             directory = self._index.inodes.find(self._dir_ino)
             if directory is None or directory.remote_key != self._dir_key:
                 return self.result
-            for entry, ino in self._index.dentries.entries(self._dir_ino):
-                inode = self._index.inodes.get(ino)
+            for entry, _ in self._index.dentries.entries(self._dir_ino):
+                inode = self._named(self._dir_ino, entry.name)
+                if inode is None:
+                    continue
                 component = entry.key_component(is_dir=inode.is_dir)
                 if (f"{component}/" if inode.is_dir else component) not in self._seen:
                     self._remove_if_gone(self._dir_ino, entry.name, inode)
@@ -213,9 +219,19 @@ class DirectoryMerge:
         log.info("%r is a directory now as well: the object is shown as %r", name, other)
         return True
 
+    def _named(self, parent: Ino, name: str) -> Inode | None:
+        """Who has the name now: a file whose object went may have taken over another of its own names meanwhile."""
+        ino = self._index.dentries.lookup(parent, name)
+        return None if ino is None else self._index.inodes.get(ino)
+
+    def _is_busy(self, inode: Inode) -> bool:
+        """Whether a write of ours to one of its names is owed, or may be under way."""
+        rows = [inode, *links.shadows(self._index, inode)]
+        return any(row.is_owed or row.attempt_key is not None for row in rows)
+
     def _remove_if_gone(self, parent: Ino, name: str, inode: Inode) -> None:
         key = self._index.dentries.path_key(inode)
-        if inode.is_owed or inode.attempt_key is not None or inode.remote_key is None or inode.remote_key != key:
+        if self._is_busy(inode) or inode.remote_key is None or inode.remote_key != key:
             return
         if self._guard.is_noted(key, self._began) or (inode.is_dir and self._has_work_below(inode, key)):
             return
@@ -228,7 +244,7 @@ class DirectoryMerge:
         for _, ino in self._index.dentries.children(directory.ino):
             child = self._index.inodes.get(ino)
             child_key = self._index.dentries.path_key(child)
-            if child.is_owed or child.attempt_key is not None or child.remote_key != child_key:
+            if self._is_busy(child) or child.remote_key != child_key:
                 return True
             if child.is_dir and child_key is not None and self._has_work_below(child, child_key):
                 return True
@@ -236,11 +252,16 @@ class DirectoryMerge:
 
     def _remove_subtree(self, parent: Ino, name: str, inode: Inode) -> None:
         if inode.is_dir:
-            for child_name, ino in self._index.dentries.children(inode.ino):
-                self._remove_subtree(inode.ino, child_name, self._index.inodes.get(ino))
+            for child_name, _ in self._index.dentries.children(inode.ino):
+                child = self._named(inode.ino, child_name)
+                if child is not None:
+                    self._remove_subtree(inode.ino, child_name, child)
+        if links.survive(self._index, inode, now_ns=self._clock.now_ns()):
+            return
         self._index.dentries.remove(parent, name, inode)
         # The bucket has nothing of it any more, so nothing may be deleted there on its account.
-        gone = replace(self._index.inodes.get(inode.ino), nlink=0, remote_key=None, remote_etag=None)
+        inode = links.leave(self._index, self._index.inodes.get(inode.ino))
+        gone = replace(inode, nlink=0, remote_key=None, remote_etag=None)
         self._index.inodes.update(gone)
         self.result.removed.append(inode.ino)
 
@@ -260,5 +281,6 @@ def replaced_inode(inode: Inode, info: ObjectInfo, defaults: Defaults, now_ns: i
     return replace(
         inode, mode=defaults.file_mode, uid=defaults.uid, gid=defaults.gid, size=info.size,
         mtime_ns=info.last_modified_ns, ctime_ns=now_ns, atime_ns=None, target=None, remote_etag=info.etag,
-        remote_size=info.size, metadata_known=False, foreign_metadata=None,
+        remote_size=info.size, metadata_known=False, foreign_metadata=None, rdev=0, xattrs=None,
+        link_group=inode.link_group if inode.nlink > 1 else None,
     )  # fmt: skip

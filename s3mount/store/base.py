@@ -105,7 +105,8 @@ class ObjectStore(Protocol):
 
     def get(self, key: ObjectKey, *, start: int, end: int, if_match: ETag) -> bytes:
         """Exactly the bytes [start, end) of that version. Raises PreconditionFailed when the object is another
-        version by now, Missing when it is gone, Corrupt when fewer bytes came than promised."""
+        version by now, Missing when it is gone, Archived when it must be restored first, Corrupt when fewer bytes came
+        than promised."""
 
     def put(
         self, key: ObjectKey, body: Body, *, metadata: Mapping[str, str], content_type: str, condition: Condition = ANY
@@ -123,7 +124,7 @@ class ObjectStore(Protocol):
         condition: Condition = ANY,
     ) -> ETag:
         """Server-side copy of that version with new metadata, atomically; source and target may be the same key.
-        Raises PreconditionFailed when the source is another version, Missing when it is gone. At most
+        Raises PreconditionFailed when the source is another version, Missing when it is gone, Archived. At most
         `copy_bytes_max`. `condition` is best effort: not every store checks it on a copy."""
 
     def delete(self, versions: Mapping[ObjectKey, ETag | None]) -> Mapping[ObjectKey, StoreError]:

@@ -29,7 +29,7 @@ from s3mount.store.base import (
 from s3mount.store.deletions import Deletions
 from s3mount.store.part_sums import FULL_OBJECT, PartChecksum, PartSums
 from s3mount.store.request_counter import RequestCounter
-from s3mount.store.s3_errors import ErrorContext, absent_fails
+from s3mount.store.s3_errors import ErrorContext, absent_fails, archived_is_explained
 from s3mount.store.sender import REQUEST_ERRORS, Sender
 from s3mount.store.settings import StoreSettings
 
@@ -156,7 +156,8 @@ class S3Store:
             wire.check_body(key, data, reply.get("ChecksumCRC64NVME"))
             return data
 
-        return attempts.run(self._sender.translated("GetObject", request))
+        with archived_is_explained(self._bucket, self._prefix + key):
+            return attempts.run(self._sender.translated("GetObject", request))
 
     def _begin_get(self, key: ObjectKey, start: int, end: int, if_match: ETag) -> Mapping[str, Any]:
         """S3 tells the checksum of whole objects only, and only to who asks for no range. An odd end is nearly always
@@ -214,9 +215,11 @@ class S3Store:
             **self._storage_class,
             **wire.condition_arguments(condition),
         }
-        reply = self._sender.send(
-            "CopyObject", lambda: self._client.copy_object(Bucket=self._bucket, Key=self._prefix + target, **arguments)
-        )
+        with archived_is_explained(self._bucket, self._prefix + source):
+            reply = self._sender.send(
+                "CopyObject",
+                lambda: self._client.copy_object(Bucket=self._bucket, Key=self._prefix + target, **arguments),
+            )
         return wire.written_etag(reply["CopyObjectResult"].get("ETag"))
 
     def delete(self, versions: Mapping[ObjectKey, ETag | None]) -> Mapping[ObjectKey, StoreError]:
@@ -268,10 +271,11 @@ class S3Store:
             "CopySourceIfMatch": wire.quoted(source_etag),
             "CopySourceRange": f"bytes={start}-{end - 1}",
         }
-        reply = self._sender.send(
-            "UploadPartCopy",
-            lambda: self._client.upload_part_copy(Bucket=self._bucket, Key=self._prefix + key, **arguments),
-        )
+        with archived_is_explained(self._bucket, self._prefix + source):
+            reply = self._sender.send(
+                "UploadPartCopy",
+                lambda: self._client.upload_part_copy(Bucket=self._bucket, Key=self._prefix + key, **arguments),
+            )
         result = reply["CopyPartResult"]
         self._part_sums.copied(upload_id, number, end - start, result.get("ChecksumCRC64NVME"))
         return wire.written_etag(result.get("ETag"))

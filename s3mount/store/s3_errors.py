@@ -4,6 +4,7 @@ Called by S3Store and the CRT client from any thread. Pure: sends nothing, decid
 """
 
 import contextlib
+import shlex
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -73,9 +74,10 @@ CODES: Mapping[str, type[StoreError]] = {
     "RequestExpired": ClockSkewed,
     "SignatureDoesNotMatch": errors.Denied,
     "TokenRefreshRequired": CredentialsExpired,
-    # 403, but about the object: it is archived and must be restored before it can be read.
     "NotImplemented": errors.Rejected,
-    "InvalidObjectState": errors.Rejected,
+    # 403, but about the object: it is archived and must be restored before it can be read.
+    "InvalidObjectState": errors.Archived,
+    "ObjectNotInActiveTierError": errors.Archived,
     "PermanentRedirect": errors.Rejected,
     "TemporaryRedirect": errors.Unreachable,
     "AuthorizationHeaderMalformed": errors.Rejected,
@@ -104,6 +106,7 @@ ADVICE: Mapping[str, str] = {
     "TokenRefreshRequired": "the session token must be renewed; s3mount looks for it again",
     "TemporaryRedirect": "S3 sends this bucket's requests to another endpoint for a while",
     "InvalidObjectState": "the object is archived; restore it first",
+    "ObjectNotInActiveTierError": "the object is archived; restore it first",
 }
 
 REGION_CODES = frozenset({"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"})
@@ -210,6 +213,19 @@ def _parse_body(body: bytes | None) -> tuple[str, str]:
     # Some servers put the elements in a namespace and some do not.
     texts = {element.tag.rpartition("}")[2]: (element.text or "").strip() for element in root.iter()}
     return texts.get("Code", ""), texts.get("Message", "")
+
+
+@contextlib.contextmanager
+def archived_is_explained(bucket: str, key: str) -> Iterator[None]:
+    """A person has to restore it, and is told how."""
+    try:
+        yield
+    except errors.Archived as error:
+        where = f"--bucket {shlex.quote(bucket)} --key {shlex.quote(key)}"
+        raise errors.Archived(
+            "the object is archived, and must be restored before it can be read or changed: "
+            f"aws s3api restore-object {where} --restore-request Days=7"
+        ) from error
 
 
 @contextlib.contextmanager

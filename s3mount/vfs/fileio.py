@@ -5,22 +5,26 @@ cache, then size, times and generation are staged; flush commits them. Under the
 sees half a write. Room in the cache is reserved before, under no lock.
 """
 
+import contextlib
 import logging
 import os
 from dataclasses import replace
 
 from s3mount import names
 from s3mount.errors import (
+    Archived,
     BadHandle,
     FileTooLarge,
     InvalidArgument,
     IOFailure,
     IsADirectory,
     Missing,
+    NoSpace,
     NotFound,
     PreconditionFailed,
     Stale,
 )
+from s3mount.index import links
 from s3mount.index.schema import DUE_NEVER
 from s3mount.model import Fh, Ino, Inode
 from s3mount.vfs.context import VfsContext
@@ -29,6 +33,7 @@ from s3mount.vfs.handles import FileHandle
 log = logging.getLogger(__name__)
 
 READ_ATTEMPTS_MAX = 4
+ATIME_STALE_NS = 24 * 3600 * 10**9
 
 
 class FileIO:
@@ -42,18 +47,19 @@ class FileIO:
         context = self._context
         if flags & (os.O_ACCMODE | os.O_TRUNC):
             context.require_writable()
-        inode = self._index.inodes.find(ino)
+        inode = links.identity(self._index, ino)
         if inode is None:
             raise Stale("removed meanwhile")
         if context.known(inode).is_dir:
             raise IsADirectory("a directory is opened as one")
         with self._index.transaction():
-            if self._index.inodes.find(ino) is None:
+            inode = links.identity(self._index, ino)
+            if inode is None:
                 raise Stale("removed meanwhile")
-            fh = context.handles.open_file(ino, flags)
+            fh = context.handles.open_file(inode.ino, flags)
         if flags & os.O_TRUNC:
             try:
-                self.truncate(ino, 0)
+                self.truncate(inode.ino, 0)
             except BaseException:
                 self.release(fh)
                 raise
@@ -66,12 +72,15 @@ class FileIO:
             raise BadHandle("not open for reading")
         for _ in range(READ_ATTEMPTS_MAX):
             inode = self._index.inodes.get(handle.ino)
-            self._check_fresh(handle)
+            self.check_fresh(handle)
             end = min(offset + size, inode.size)
             if offset >= end:
                 return b""
             try:
                 data = context.cache.read(inode.ino, inode.remote, start=offset, end=end)
+            except Archived as error:
+                context.archived.note(inode, offset, str(error), context.clock.now_ns())
+                raise
             except (PreconditionFailed, Missing) as error:
                 now = self._index.inodes.get(handle.ino)
                 if now.remote != inode.remote:
@@ -82,11 +91,24 @@ class FileIO:
                     continue
                 self._object_replaced(inode)
                 raise Stale("the object was changed by someone else") from error
-            self._check_fresh(handle)
+            self.check_fresh(handle)
+            context.archived.note_read(inode.ino, offset, end)
+            self._note_access(inode)
             return data
         raise IOFailure("the file kept changing while it was read")
 
-    def _check_fresh(self, handle: FileHandle) -> None:
+    def _note_access(self, inode: Inode) -> None:
+        """The file was read: relatime. The bucket learns of it with the next change that it is owed."""
+        options, now_ns = self._context.options, self._context.clock.now_ns()
+        if not options.is_relatime or options.read_only or not _is_access_news(inode, now_ns):
+            return
+        # Reading goes on when the disk under the index is full.
+        with contextlib.suppress(NoSpace, IOFailure), self._index.transaction():
+            now = self._index.inodes.find(inode.ino)
+            if now is not None and _is_access_news(now, now_ns):
+                self._index.inodes.update(replace(now, atime_ns=now_ns))
+
+    def check_fresh(self, handle: FileHandle) -> None:
         if self._context.handles.is_stale(handle):
             raise Stale("the object was changed by someone else since this open")
 
@@ -117,9 +139,9 @@ class FileIO:
             return 0
         if offset + size > context.properties.object_bytes_max:
             raise FileTooLarge("larger than the largest object")
-        with context.cache.reserve(size, context.options.room_deadline_s), context.locks.of(handle.ino):
-            self._check_fresh(handle)
-            inode = self._begin_change(handle.ino)
+        room = size + context.cache.zeros_room(max(0, offset - context.live(handle.ino).size))
+        with context.cache.reserve(room, context.options.room_deadline_s), context.locks.of(handle.ino):
+            inode = self.begin_change(handle)
             if handle.appends and not is_page:
                 offset = inode.size
             context.writeback.before_change(handle.ino, min(offset, inode.size), offset + size)
@@ -127,7 +149,7 @@ class FileIO:
                 context.writeback.note_sparse(handle.ino)
                 context.cache.resize(handle.ino, inode.size, offset)
             context.cache.write(handle.ino, offset, data)
-            self._stage_change(handle.ino, max(inode.size, offset + size))
+            self.stage_change(handle.ino, max(inode.size, offset + size))
         return size
 
     def truncate(self, ino: Ino, size: int) -> None:
@@ -137,7 +159,8 @@ class FileIO:
             raise InvalidArgument("negative size")
         if size > context.properties.object_bytes_max:
             raise FileTooLarge("larger than the largest object")
-        with context.locks.of(ino):
+        room = context.cache.zeros_room(max(0, size - context.live(ino).size))
+        with context.cache.reserve(room, context.options.room_deadline_s), context.locks.of(ino):
             inode = self._begin_change(ino)
             context.writeback.before_change(ino, min(size, inode.size), None)
             if size > inode.size:
@@ -146,12 +169,17 @@ class FileIO:
                 # The smaller size is committed before the bytes go: no later run may take zeros for content.
                 context.cache.save(ino)
                 with self._index.transaction():
-                    self._stage_change(ino, size)
+                    self.stage_change(ino, size)
                     self._index.inodes.flush(ino)
             context.cache.resize(ino, inode.size, size)
-            self._stage_change(ino, size)
+            self.stage_change(ino, size)
             self.persist(ino)
         context.writeback.notify()
+
+    def begin_change(self, handle: FileHandle) -> Inode:
+        """Under the inode lock, before bytes change by this handle. Raises Stale."""
+        self.check_fresh(handle)
+        return self._begin_change(handle.ino)
 
     def _begin_change(self, ino: Ino) -> Inode:
         """Commit that the content is owed, if it was not: before the first byte of the cached version changes."""
@@ -166,7 +194,8 @@ class FileIO:
         context.writeback.notify()
         return inode
 
-    def _stage_change(self, ino: Ino, size: int) -> None:
+    def stage_change(self, ino: Ino, size: int) -> None:
+        """Under the inode lock, after its bytes were changed."""
         context = self._context
         now_ns = context.clock.now_ns()
         with self._index.locked():
@@ -203,6 +232,8 @@ class FileIO:
         self._raise_if_parked(ino)
         if context.options.fsync_remote:
             context.writeback.wait_uploaded([ino], context.options.upload_deadline_s)
+            names = [shadow.ino for shadow in links.shadows(self._index, context.live(ino))]
+            context.writeback.wait_uploaded(names, context.options.upload_deadline_s)
 
     def fsync_directory(self, ino: Ino) -> None:
         context = self._context
@@ -249,3 +280,10 @@ class FileIO:
             if now is not None and now.remote == inode.remote:
                 self._index.inodes.update(replace(now, target=target))
         return target
+
+
+def _is_access_news(inode: Inode, now_ns: int) -> bool:
+    """The rule of relatime in mount(8): a reader sees whether a file was read since it changed, without a write for
+    each read."""
+    atime_ns = inode.atime_ns
+    return atime_ns is None or atime_ns <= max(inode.mtime_ns, inode.ctime_ns) or now_ns - atime_ns >= ATIME_STALE_NS

@@ -11,16 +11,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from s3mount import names
-from s3mount.errors import InvalidArgument, IsADirectory, NotSupported, Stale
+from s3mount.errors import InvalidArgument, IsADirectory, Stale
+from s3mount.index import links
 from s3mount.metadata import TIME_NS_MAX
-from s3mount.model import Attr, AttrChange, Caller, DirEntry, Fh, Ino, Inode, VolumeInfo
+from s3mount.model import Attr, AttrChange, Caller, DirEntry, Fh, Ino, Inode, Seek, VolumeInfo
 from s3mount.vfs.context import VfsContext
 from s3mount.vfs.failures import fs_errors_only
 from s3mount.vfs.fileio import FileIO
+from s3mount.vfs.hard_links import HardLinks
 from s3mount.vfs.namespace import Namespace
+from s3mount.vfs.space import Space
+from s3mount.vfs.xattrs import Xattrs, after_chmod
 
 BLOCK_SIZE = 4096
-VOLUME_BYTES = 1 << 50  # a bucket has no size; 1 PiB is what tools that check for room are content with
 FILES_MAX = 1 << 40
 NEW_FILE_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 
@@ -30,6 +33,9 @@ class FileSystem:
         self._context = context
         self._namespace = Namespace(context)
         self._io = FileIO(context)
+        self._space = Space(context, self._io)
+        self._hard_links = HardLinks(context)
+        self._xattrs = Xattrs(context)
         self.offline_timeout_s = context.options.offline_timeout_s
 
     # -- attributes ----------------------------------------------------------------------------------------------
@@ -39,27 +45,27 @@ class FileSystem:
         """The inode of that name; its directory is as fresh as promised. Raises NotFound, NotADirectory."""
         context = self._context
         ino = context.lookup(context.directory(parent), name)
-        return context.known(context.live(ino)).attr()
+        return context.attr(context.known(context.live(ino)))
 
     @fs_errors_only
     def getattr(self, ino: Ino) -> Attr:
         """As the index has it, with the object's metadata asked for if need be. An inode that is gone has its last
         attributes, and no links; raises Stale when those are forgotten."""
-        inode = self._context.index.inodes.find(ino)
+        inode = links.identity(self._context.index, ino)
         if inode is None:
             return self._context.departed.get(ino).attr()
-        return self._context.known(inode).attr()
+        return self._context.attr(self._context.known(inode))
 
     @fs_errors_only
     def setattr(self, ino: Ino, change: AttrChange, fh: Fh | None = None) -> Attr:
         """Change what `change` names, all but the size in one transaction, and return what came of it. A new size
         moves mtime, unless `change` says what mtime is to be. With `fh` the size changes as ftruncate(2) does it.
 
-        A time that 64 bits of nanoseconds cannot hold becomes the nearest that they can, as Linux does with what a
-        file system cannot hold. Raises Stale for an inode that is gone and forgotten."""
+        A time too far away to be kept becomes the nearest that can, as Linux has it. Raises Stale for an inode that is
+        gone and forgotten."""
         context = self._context
         context.require_writable()
-        inode = context.index.inodes.find(ino)
+        inode = links.identity(context.index, ino)
         if inode is None:
             return self._change_departed(ino, change)
         inode = context.known(inode)
@@ -68,15 +74,15 @@ class FileSystem:
                 raise IsADirectory("a directory has no size to set")
             if fh is not None and not context.handles.file(fh).can_write:
                 raise InvalidArgument("not open for writing")
-            self._io.truncate(ino, change.size)
+            self._io.truncate(inode.ino, change.size)
             change = replace(change, size=None)
             if change == AttrChange():
-                return context.live(ino).attr()
+                return context.attr(context.live(ino))
         with context.index.transaction():
             changed = replace(_changed(context.live(ino), change), ctime_ns=context.clock.now_ns())
             context.index.inodes.update(context.with_meta_owed(changed))
         context.writeback.notify()
-        return changed.attr()
+        return context.attr(changed)
 
     def _change_departed(self, ino: Ino, change: AttrChange) -> Attr:
         inode = self._context.departed.get(ino)
@@ -89,7 +95,7 @@ class FileSystem:
     @fs_errors_only
     def statfs(self) -> VolumeInfo:
         files, size = self._context.index.inodes.totals()
-        blocks = VOLUME_BYTES // BLOCK_SIZE
+        blocks = self._context.options.capacity_bytes // BLOCK_SIZE
         used = min(blocks, -(-size // BLOCK_SIZE))
         return VolumeInfo(BLOCK_SIZE, blocks, blocks - used, FILES_MAX, FILES_MAX - files, names.NAME_BYTES_MAX)
 
@@ -116,15 +122,17 @@ class FileSystem:
 
     @fs_errors_only
     def mknod(self, parent: Ino, name: str, mode: int, rdev: int, caller: Caller) -> Attr:
-        if not stat.S_ISREG(mode):
-            raise NotSupported("special files are not kept")
+        """A regular file, a fifo, a socket or a device; `rdev` counts for the last only."""
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+            return self._namespace.make_special(parent, name, mode, rdev, caller).attr()
         attr, fh = self.create(parent, name, mode, NEW_FILE_FLAGS, caller)
         self.release(fh)
         return attr
 
     @fs_errors_only
     def link(self, ino: Ino, new_parent: Ino, new_name: str) -> Attr:
-        raise NotSupported("hard links are not kept")
+        """One more name for a file. Raises NotPermitted, TooManyLinks, Exists."""
+        return self._context.attr(self._hard_links.link(ino, new_parent, new_name))
 
     @fs_errors_only
     def rmdir(self, parent: Ino, name: str) -> None:
@@ -137,7 +145,8 @@ class FileSystem:
 
     @fs_errors_only
     def rename(self, parent: Ino, name: str, new_parent: Ino, new_name: str, flags: int = 0) -> None:
-        """Atomic here; the objects follow. `flags`: 0 or RENAME_NOREPLACE, else InvalidArgument."""
+        """Atomic here; the objects follow. `flags`: 0, RENAME_NOREPLACE or RENAME_EXCHANGE, else
+        InvalidArgument."""
         self._namespace.rename(parent, name, new_parent, new_name, flags)
 
     @fs_errors_only
@@ -147,6 +156,28 @@ class FileSystem:
     @fs_errors_only
     def readlink(self, ino: Ino) -> str:
         return self._io.read_link(self._context.known(self._context.live(ino)))
+
+    # -- extended attributes and access lists ---------------------------------------------------------------------
+
+    @fs_errors_only
+    def getxattr(self, ino: Ino, name: str) -> bytes | None:
+        """None: there is none of that name. Raises NotSupported."""
+        return self._xattrs.get(ino, name)
+
+    @fs_errors_only
+    def listxattr(self, ino: Ino) -> Sequence[str]:
+        return self._xattrs.names(ino)
+
+    @fs_errors_only
+    def setxattr(self, ino: Ino, name: str, value: bytes, flags: int = 0) -> None:
+        """`flags`: 0, XATTR_CREATE or XATTR_REPLACE. Raises Exists, NoAttribute, NotSupported, OutOfRange, TooBig, and
+        NoSpace when an object's metadata cannot hold it."""
+        self._xattrs.set(ino, name, value, flags)
+
+    @fs_errors_only
+    def removexattr(self, ino: Ino, name: str) -> None:
+        """Raises NoAttribute, NotSupported."""
+        self._xattrs.remove(ino, name)
 
     # -- bytes ---------------------------------------------------------------------------------------------------
 
@@ -161,7 +192,7 @@ class FileSystem:
         if not there.is_file and not there.is_dir:
             raise Stale("something else has the name by now")
         fh = self._io.open(there.ino, flags)
-        return self._context.live(there.ino).attr(), fh
+        return self._context.attr(self._context.live(there.ino)), fh
 
     @fs_errors_only
     def open(self, ino: Ino, flags: int) -> Fh:
@@ -178,6 +209,21 @@ class FileSystem:
         """All of `data`; at the end of the file when it is open with O_APPEND, whatever `offset` says, unless it is a
         page of a shared mapping that the kernel writes back (`is_page`)."""
         return self._io.write(fh, offset, data, is_page=is_page)
+
+    @fs_errors_only
+    def allocate(self, fh: Fh, mode: int, offset: int, length: int) -> None:
+        """fallocate(2), with the modes that shift no bytes."""
+        self._space.allocate(fh, mode, offset, length)
+
+    @fs_errors_only
+    def seek(self, fh: Fh, offset: int, wanted: Seek) -> int:
+        """lseek(2) for data or a hole. Holes are what was made here and is cached; the bucket knows none."""
+        return self._space.seek(fh, offset, wanted)
+
+    @fs_errors_only
+    def copy_range(self, fh_in: Fh, offset_in: int, fh_out: Fh, offset_out: int, size: int) -> int:
+        """copy_file_range(2): perhaps fewer bytes than asked; 0 at the end of the source."""
+        return self._space.copy(fh_in, offset_in, fh_out, offset_out, size)
 
     @fs_errors_only
     def flush(self, fh: Fh) -> None:
@@ -200,6 +246,8 @@ class FileSystem:
 
 def _changed(inode: Inode, change: AttrChange) -> Inode:
     """`inode` with all of `change` but its size."""
+    if change.mode is not None:
+        inode = after_chmod(inode, change.mode)
     return replace(
         inode,
         mode=inode.mode if change.mode is None else stat.S_IFMT(inode.mode) | stat.S_IMODE(change.mode),

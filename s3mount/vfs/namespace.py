@@ -9,7 +9,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import replace
 
-from s3mount import keys, names
+from s3mount import names
 from s3mount.errors import (
     Exists,
     InvalidArgument,
@@ -22,8 +22,12 @@ from s3mount.errors import (
 )
 from s3mount.model import ROOT_INO, Attr, Caller, DirEntry, Fh, Ino, Inode
 from s3mount.vfs.context import VfsContext
+from s3mount.vfs.hard_links import HardLinks
+from s3mount.vfs.xattrs import inherit, require_room
 
-RENAME_NOREPLACE = 1  # linux/fs.h
+# linux/fs.h
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
 SYMLINK_BYTES_MAX = 4095  # PATH_MAX less the NUL, as Linux file systems have it
 
 
@@ -31,6 +35,7 @@ class Namespace:
     def __init__(self, context: VfsContext):
         self._context = context
         self._index = context.index
+        self._hard_links = HardLinks(context)
 
     def open_directory(self, ino: Ino) -> Fh:
         return self._context.handles.open_dir(ino, self._entries(ino))
@@ -43,9 +48,9 @@ class Namespace:
         unknown: list[Ino] = []
         with self._index.locked():
             for name, child in self._index.dentries.children(ino):
-                inode = self._index.inodes.get(child)
+                inode = context.live(child)
                 if inode.metadata_known:
-                    entries.append(DirEntry(name, inode.attr()))
+                    entries.append(DirEntry(name, context.attr(inode)))
                 else:
                     unknown.append(child)
                     entries.append(DirEntry(name, _listed_attr(inode), is_complete=False))
@@ -109,19 +114,35 @@ class Namespace:
         context.writeback.notify()
         return inode
 
+    def make_special(self, parent: Ino, name: str, mode: int, rdev: int, caller: Caller) -> Inode:
+        context = self._context
+        context.require_writable()
+        kind = stat.S_IFMT(mode)
+        if kind not in (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFBLK, stat.S_IFCHR):
+            raise InvalidArgument("no such type of file")
+        context.place_in(parent, name)
+        with self._index.transaction():
+            self._require_absent(parent, name)
+            is_device = kind in (stat.S_IFBLK, stat.S_IFCHR)
+            mode = kind | stat.S_IMODE(mode)
+            inode = self._add(parent, name, mode, caller, content_generation=1, rdev=rdev if is_device else 0)
+        context.writeback.notify()
+        return inode
+
     def _require_absent(self, parent: Ino, name: str) -> None:
         if self._index.dentries.lookup(parent, name) is not None:
             raise Exists(name)
 
     def _add(
         self, parent: Ino, name: str, mode: int, caller: Caller, *, target: str | None = None, size: int = 0,
-        content_generation: int = 0,
+        content_generation: int = 0, rdev: int = 0,
     ) -> Inode:  # fmt: skip
         context = self._context
         directory = context.live_directory(parent)
         is_dir = stat.S_ISDIR(mode)
-        self._check_key(directory, name, is_dir=is_dir)
+        context.require_key(directory, name, is_dir=is_dir)
         gid = caller.gid
+        mode, xattrs = inherit(directory, mode, caller.umask)
         if directory.mode & stat.S_ISGID:
             # A setgid directory hands its group down, and to subdirectories the bit as well: inode(7).
             gid = directory.gid
@@ -130,16 +151,12 @@ class Namespace:
         inode = Inode(
             Ino(0), mode, caller.uid, gid, size, now_ns, now_ns, nlink=2 if is_dir else 1, target=target,
             content_generation=content_generation, meta_generation=1, is_listed=is_dir, due_ns=context.due_ns(),
+            rdev=rdev, xattrs=xattrs,
         )  # fmt: skip
+        require_room(inode)
         inode = self._index.create(parent, name, inode)
         context.touch_directory(parent)
         return inode
-
-    def _check_key(self, directory: Inode, name: str, *, is_dir: bool) -> None:
-        dir_key = self._index.dentries.path_key(directory)
-        if dir_key is None:
-            raise NotFound("the directory was removed meanwhile")
-        keys.check_key(keys.child_key(dir_key, name, is_dir=is_dir))
 
     def unlink(self, parent: Ino, name: str) -> None:
         context = self._context
@@ -180,6 +197,8 @@ class Namespace:
 
     def _remove_name(self, parent: Ino, name: str, inode: Inode) -> bool:
         context = self._context
+        if self._hard_links.remove_name(parent, name, inode):
+            return False
         self._index.dentries.remove(parent, name, inode)
         nlink = 0 if inode.is_dir else inode.nlink - 1
         self._index.inodes.update(replace(inode, nlink=nlink, ctime_ns=context.clock.now_ns()))
@@ -193,10 +212,13 @@ class Namespace:
     def rename(self, old_parent: Ino, old_name: str, new_parent: Ino, new_name: str, flags: int) -> None:
         context = self._context
         context.require_writable()
-        if flags & ~RENAME_NOREPLACE:
+        if flags not in (0, RENAME_NOREPLACE, RENAME_EXCHANGE):
             raise InvalidArgument("this kind of rename is not supported")
         context.place_in(old_parent, old_name)
         context.place_in(new_parent, new_name)
+        if flags == RENAME_EXCHANGE:
+            self._exchange(old_parent, old_name, new_parent, new_name)
+            return
         source = context.child(old_parent, old_name)
         if source is not None:
             # The bucket's copy gets its metadata written anew, so it must be known before it is owed.
@@ -212,19 +234,56 @@ class Namespace:
             if target is not None and target.ino == source.ino:
                 return
             self._check_rename(source, target, new_parent)
-            self._check_key(context.live_directory(new_parent), new_name, is_dir=source.is_dir)
+            context.require_key(context.live_directory(new_parent), new_name, is_dir=source.is_dir)
             dropped = target is not None and self._remove_name(new_parent, new_name, target)
             if source.is_dir:
                 self._index.keep_written_key(source)
-            self._index.dentries.remove(old_parent, old_name, source)
-            self._index.dentries.add(new_parent, new_name, source)
-            moved = replace(self._index.inodes.get(source.ino), ctime_ns=context.clock.now_ns())
+            row = self._hard_links.row(old_parent, old_name, source)
+            self._index.dentries.remove(old_parent, old_name, row)
+            self._index.dentries.add(new_parent, new_name, row)
+            moved = replace(self._index.inodes.get(row.ino), ctime_ns=context.clock.now_ns())
             self._index.inodes.update(context.with_meta_owed(moved))
+            self._hard_links.moved(row)
             context.touch_directory(old_parent)
             if new_parent != old_parent:
                 context.touch_directory(new_parent)
         if target is not None:
             self._after_removal(target.ino, dropped)
+        context.writeback.notify()
+
+    def _exchange(self, old_parent: Ino, old_name: str, new_parent: Ino, new_name: str) -> None:
+        """Two names, each with whatever it names, swap places. In the bucket they are a circle (writeback/moves.py)."""
+        context, index = self._context, self._index
+        places = ((old_parent, old_name), (new_parent, new_name))
+        for place in places:
+            inode = context.child(*place)
+            if inode is not None:
+                # As for a rename, for both.
+                context.known(inode)
+        with index.transaction():
+            one, other = context.child(*places[0]), context.child(*places[1])
+            if one is None or other is None:
+                raise NotFound(old_name if one is None else new_name)
+            if one.ino == other.ino:
+                return
+            rows = [self._hard_links.row(*place, inode) for place, inode in zip(places, (one, other), strict=True)]
+            moves = ((rows[0], places[0], places[1]), (rows[1], places[1], places[0]))
+            for row, _, (parent, name) in moves:
+                if row.ino == parent or row.ino in index.dentries.ancestors(parent):
+                    raise InvalidArgument("a directory cannot become its own subdirectory")
+                context.require_key(context.live_directory(parent), name, is_dir=row.is_dir)
+            for row, _, _ in moves:
+                if row.is_dir:
+                    index.keep_written_key(row)
+            for row, (parent, name), _ in moves:
+                index.dentries.remove(parent, name, row)
+            for row, _, (parent, name) in moves:
+                index.dentries.add(parent, name, row)
+                moved = replace(index.inodes.get(row.ino), ctime_ns=context.clock.now_ns())
+                index.inodes.update(context.with_meta_owed(moved))
+                self._hard_links.moved(row)
+            for parent in {old_parent, new_parent}:
+                context.touch_directory(parent)
         context.writeback.notify()
 
     def _check_rename(self, source: Inode, target: Inode | None, new_parent: Ino) -> None:

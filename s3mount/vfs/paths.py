@@ -5,6 +5,8 @@ It resolves and calls, and knows nothing else. Paths are absolute, "/" for the r
 does.
 """
 
+from collections.abc import Sequence
+
 from s3mount import keys
 from s3mount.errors import BadHandle, Exists, IsADirectory, NotPermitted, Stale
 from s3mount.model import ROOT_INO, Attr, AttrChange, Caller, Fh, Ino
@@ -15,12 +17,15 @@ class PathFileSystem:
     def __init__(self, filesystem: FileSystem):
         self._filesystem = filesystem
         self._inos: dict[Fh, Ino] = {}
+        self.allocate = filesystem.allocate
+        self.copy_range = filesystem.copy_range
         self.fsync = filesystem.fsync
         self.fsyncdir = filesystem.fsyncdir
         self.flush = filesystem.flush
         self.read = filesystem.read
         self.readdir = filesystem.readdir
         self.releasedir = filesystem.releasedir
+        self.seek = filesystem.seek
         self.statfs = filesystem.statfs
         self.write = filesystem.write
 
@@ -105,6 +110,26 @@ class PathFileSystem:
         if place is None:
             raise NotPermitted("the root of the drive can be neither removed nor renamed")
         return place
+
+    def link(self, old: str, new: str) -> None:
+        self._filesystem.link(self.resolve(old), *self._new_place(new))
+
+    def mknod(self, path: str, mode: int, rdev: int, caller: Caller) -> None:
+        self._filesystem.mknod(*self._new_place(path), mode, rdev, caller)
+
+    # -- extended attributes -------------------------------------------------------------------------------------
+
+    def getxattr(self, path: str, name: str) -> bytes | None:
+        return self._filesystem.getxattr(self.resolve(path), name)
+
+    def listxattr(self, path: str) -> Sequence[str]:
+        return self._filesystem.listxattr(self.resolve(path))
+
+    def setxattr(self, path: str, name: str, value: bytes, flags: int = 0) -> None:
+        self._filesystem.setxattr(self.resolve(path), name, value, flags)
+
+    def removexattr(self, path: str, name: str) -> None:
+        self._filesystem.removexattr(self.resolve(path), name)
 
     # -- bytes ---------------------------------------------------------------------------------------------------
 

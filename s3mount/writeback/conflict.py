@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from s3mount import foreign_metadata, names
 from s3mount.errors import Missing, PreconditionFailed, Rejected, StoreError
+from s3mount.index import links
 from s3mount.metadata import decode
 from s3mount.model import Ino, Inode, ObjectInfo, ObjectKey
 from s3mount.writeback.context import WriteBackContext
@@ -44,11 +45,13 @@ class ConflictResolver:
     def resolve(self, inode: Inode, key: ObjectKey, error: StoreError) -> None:
         """Change the index so that the next step succeeds with nothing lost. `error` is what the write met. Raises
         StoreError from looking."""
+        if inode.link_of is not None and not self._has_sound_source(inode):
+            return
         try:
             there = self._context.store.head(key)
         except Missing:
             there = None
-        if inode.remote_key is not None and inode.remote_key != key:
+        if inode.link_of is None and inode.remote_key is not None and inode.remote_key != key:
             if there is not None and self._is_same_content(there, inode):
                 # Its move was done, and a power cut took back what the index knew of it: the old object may be gone.
                 self._adopt(inode, key, there)
@@ -74,6 +77,25 @@ class ConflictResolver:
             self._keep_both(inode, key)
         else:
             self._adopt(inode, key, there)
+
+    def _has_sound_source(self, shadow: Inode) -> bool:
+        """Whether the primary's object is what the index says, so that it is the shadow's own that is not. Else it is
+        taken for what it is, and the next turn sees to the shadow."""
+        primary = links.identity(self._index, shadow.ino)
+        if primary is None or primary.remote is None or primary.is_owed:
+            return False
+        try:
+            there = self._context.store.head(primary.remote.key)
+        except Missing:
+            self._forget_base(primary, primary.remote.key)
+            return False
+        if there.etag == primary.remote_etag:
+            return True
+        if self._is_ours(there, primary):
+            self._adopt(primary, there.key, there)
+        else:
+            self._context.observer.replaced(primary.ino, there)
+        return False
 
     def _is_ours(self, there: ObjectInfo, inode: Inode) -> bool:
         write_id = decode(there.metadata or {}, is_dir_key=False).write_id
@@ -124,6 +146,7 @@ class ConflictResolver:
                 size = now.size if now.content_owed or is_ours else there.size
                 self._index.tombstones.remove([key])
                 if not is_ours:
+                    now = now if now.content_owed else links.leave(self._index, now)
                     now = replace(now, target=None if not now.content_owed else now.target)
                     now = replace(now, foreign_metadata=foreign_metadata.pick(there.metadata or {}))
                 self._index.inodes.update(
@@ -177,8 +200,10 @@ class ConflictResolver:
     def _keep_whole(self, ino: Ino) -> bool:
         """Whether all of the content is here; then nothing of it is evicted any more. Under the inode lock."""
         now = self._index.inodes.find(ino)
+        if now is not None and now.link_of is not None:
+            return True  # it is the primary's, and copied from there
         if now is None or not now.is_file:
-            return now is not None and (now.is_dir or now.target is not None)
+            return now is not None and (now.is_dir or now.is_special or now.target is not None)
         cache = self._context.cache
         if cache.present_bytes(ino) < now.size:
             return False
@@ -187,6 +212,9 @@ class ConflictResolver:
         return cache.present_bytes(ino) >= now.size
 
     def _remove(self, inode: Inode) -> None:
+        if links.survive(self._index, inode, now_ns=self._context.clock.now_ns()):
+            return
+        links.disband(self._index, inode)
         place = self._index.dentries.place(inode.ino)
         if place is not None:
             self._index.dentries.remove(*place, inode)

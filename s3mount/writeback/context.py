@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from s3mount import foreign_metadata, metadata
 from s3mount.cache.filecache import FileCache
 from s3mount.clock import Clock
+from s3mount.index import links
 from s3mount.index.index import Index
 from s3mount.locks import InodeLocks
 from s3mount.model import Ino, Inode, ObjectInfo, ObjectKey
@@ -78,10 +79,13 @@ class WriteBackContext:
         write_id = metadata.decode(there.metadata or {}, is_dir_key=False).write_id
         return write_id is not None and write_id.split(".")[0] == self.index.uuid
 
-    def object_metadata(self, inode: Inode, write_id: str | None = None) -> dict[str, str]:
+    def object_metadata(self, inode: Inode, key: ObjectKey, write_id: str | None = None) -> dict[str, str]:
+        """Of the object at `key` that is to stand for the inode as it is."""
+        group = links.group_of(self.index, inode)
         ours = metadata.encode(
             mode=inode.mode, uid=inode.uid, gid=inode.gid, mtime_ns=inode.mtime_ns, atime_ns=inode.atime_ns,
-            write_id=write_id or self.write_id(inode),
+            write_id=write_id or self.write_id(inode), rdev=inode.rdev, xattrs=inode.xattrs,
+            link=None if group is None else metadata.link_of_key(group, key),
         )  # fmt: skip
         return foreign_metadata.merge(ours, inode.foreign_metadata)
 

@@ -86,6 +86,8 @@ class Mover:
                 self.localize(blocker)
             except (Missing, PreconditionFailed):
                 return True  # its bytes are lost to it, whatever is there now: its handles fail as stale
+        elif self._is_waiting_shadow(blocker):
+            self._let_go(blocker)
         elif is_in_circle(self._index, inode, blocker) and not inode.is_dir:
             self.localize(inode)
         else:
@@ -95,12 +97,31 @@ class Mover:
             self._index.inodes.set_due(blocker.ino, self._context.clock.now_ns())
         return False
 
+    def _is_waiting_shadow(self, inode: Inode) -> bool:
+        primary = None if inode.link_of is None else self._index.inodes.find(inode.link_of)
+        return primary is not None and primary.is_owed
+
+    def _let_go(self, shadow: Inode) -> None:
+        """Give up a shadow's object. Its bytes are the primary's, and it gets them anew at its own key."""
+        with self._index.transaction():
+            now = self._index.inodes.find(shadow.ino)
+            if now is None or now.remote_key is None or now.link_of is None:
+                return
+            self._index.tombstones.put(now.remote_key, now.remote_etag, self._context.clock.now_ns())
+            self._index.inodes.update(
+                replace(now, remote_key=None, remote_etag=None, meta_generation=now.meta_generation + 1)
+            )
+        self._index.commit_durably()
+
     def localize(self, inode: Inode) -> None:
         """Bring a file whole into the cache, on disk for good, and let go of its object: whoever waits for that key may
         replace it. Raises StoreError when the bytes cannot be had."""
         context = self._context
         remote = inode.remote
         if remote is None:
+            return
+        if inode.link_of is not None:
+            self._let_go(inode)
             return
         if inode.is_symlink and inode.target is None:
             body = context.cache.read(inode.ino, remote, start=0, end=inode.size) if inode.size else b""

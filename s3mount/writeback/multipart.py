@@ -143,7 +143,7 @@ class MultipartUpload:
             self.abandon(pending)
 
     def _uploaded(self, inode: Inode, pending: PendingUpload, etag: ETag) -> Uploaded:
-        return Uploaded(etag, has_metadata=pending.record.metadata == self._metadata_text(inode))
+        return Uploaded(etag, has_metadata=pending.record.metadata == self._metadata_text(inode, pending.record.key))
 
     def completed(self, inode: Inode) -> None:
         """The index names the object: the upload is over."""
@@ -160,7 +160,7 @@ class MultipartUpload:
             pending.record.key == key
             and pending.record.part_bytes == plan.part_bytes
             and pending.is_based_on(inode)
-            and (not plan.needs_metadata or pending.record.metadata == self._metadata_text(inode))
+            and (not plan.needs_metadata or pending.record.metadata == self._metadata_text(inode, key))
         )
         if not is_usable:
             self.abandon(pending)
@@ -239,7 +239,7 @@ class MultipartUpload:
         try:
             upload_id = context.store.create_multipart(
                 key,
-                metadata=context.object_metadata(inode, write_id),
+                metadata=context.object_metadata(inode, key, write_id),
                 content_type=context.content_type(inode, key),
             )
         except StoreError as error:
@@ -250,12 +250,12 @@ class MultipartUpload:
         return self._pending.add(
             RecordedUpload(
                 upload_id, key, inode.ino, step, base_key, base_etag,
-                self._metadata_text(inode), write_id, context.cache.tag,
+                self._metadata_text(inode, key), write_id, context.cache.tag,
             )
         )  # fmt: skip
 
-    def _metadata_text(self, inode: Inode) -> str:
-        return json.dumps(self._context.object_metadata(inode, "-"), sort_keys=True)
+    def _metadata_text(self, inode: Inode, key: ObjectKey) -> str:
+        return json.dumps(self._context.object_metadata(inode, key, "-"), sort_keys=True)
 
     def send(self, inode: Inode, pending: PendingUpload, parts: Sequence[Part], check: Callable[[], None]) -> None:
         """Send those of `parts` that S3 does not have. `check` is called before each and may raise. Raises StoreError,

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from s3mount.ending import end_pool
-from s3mount.errors import Damaged, FsError, Missing, PreconditionFailed, S3mountError, StoreError
+from s3mount.errors import Damaged, FsError, Missing, PreconditionFailed, Rejected, S3mountError, StoreError
 from s3mount.index.schema import DUE_NEVER
 from s3mount.model import Ino, Inode, ObjectKey
 from s3mount.writeback.claims import Claims
@@ -271,8 +271,13 @@ class Scheduler:
 
     def _take_step(self, inode: Inode, wanted: set[ObjectKey]) -> None:
         key = self._index.dentries.path_key(inode)
-        step = next_step(inode, key, has_root_key=self._context.store.properties.has_root_key)
+        primary = None if inode.link_of is None else self._index.inodes.find(inode.link_of)
+        has_root_key = self._context.store.properties.has_root_key
+        step = next_step(inode, key, has_root_key=has_root_key, primary=primary)
         if step is Step.NOTHING or key is None:
+            return
+        if step is Step.WAIT and primary is not None:
+            self._wait_for(primary, inode, key)
             return
         if step is Step.SETTLE:
             self._settlement.done_without_upload(inode)
@@ -298,6 +303,17 @@ class Scheduler:
             self.forget_back_off([inode.ino])
             self._hurry()
 
+    def _wait_for(self, primary: Inode, shadow: Inode, key: ObjectKey) -> None:
+        """What the bucket learns of the primary makes the shadow due."""
+        parked = self._index.parked.find(primary.ino)
+        if parked is not None and primary.due_ns == DUE_NEVER:
+            cause = f"waits for /{self._index.dentries.path_key(primary)}, which S3 refuses: {parked.cause}"
+            self._park(shadow, key, Rejected(cause))
+            return
+        now_ns = self._context.clock.now_ns()
+        due_ns = max(now_ns + BLOCKED_NS, 0 if primary.due_ns == DUE_NEVER else primary.due_ns)
+        self._index.inodes.set_due(shadow.ino, min(due_ns, now_ns + self._due_within_ns))
+
     def _request(self, step: Step, inode: Inode, key: ObjectKey) -> None:
         if step is Step.MOVE_DIRECTORY:
             self._mover.move_directory(inode)
@@ -307,7 +323,7 @@ class Scheduler:
             self._index.inodes.set_due(inode.ino, self._context.clock.now_ns() + BLOCKED_NS)
             return
         # Metadata is written whole, so what the object has must be known before it is replaced.
-        self._context.attributes.ensure(inode.ino)
+        self._context.attributes.ensure(inode.link_of or inode.ino)
         now = self._index.inodes.find(inode.ino)
         if now is None:
             return
@@ -316,6 +332,8 @@ class Scheduler:
             self._uploader.put(inode, key)
         elif step is Step.COPY:
             self._uploader.copy(inode, key)
+        elif step is Step.LINK:
+            self._uploader.link(inode, key)
         else:
             self._uploader.put_marker(inode, key)
 

@@ -8,6 +8,7 @@ same; died after `uploaded` → done.
 from dataclasses import replace
 
 from s3mount.errors import Missing
+from s3mount.index import links
 from s3mount.model import ETag, Ino, Inode, ObjectKey
 from s3mount.store.base import ABSENT, ANY, Condition, matches
 from s3mount.writeback.context import WriteBackContext
@@ -78,20 +79,22 @@ class Settlement:
                 is_elsewhere = self._index.dentries.place(inode.ino) is not None and (
                     self._index.dentries.path_key(inode) != key or self._index.dentries.written_key(inode) != key
                 )
-                self._index.inodes.update(
-                    replace(
-                        inode,
-                        remote_key=key,
-                        remote_etag=etag,
-                        remote_size=snapshot.remote_size if snapshot.is_dir else snapshot.size,
-                        content_uploaded=snapshot.content_generation,
-                        meta_generation=inode.meta_generation + (is_elsewhere or not has_metadata),
-                        meta_uploaded=snapshot.meta_generation,
-                        attempt_key=None,
-                        metadata_known=True,
-                    )
+                now = replace(
+                    inode,
+                    remote_key=key,
+                    remote_etag=etag,
+                    remote_size=snapshot.remote_size if snapshot.is_dir else snapshot.size,
+                    content_uploaded=snapshot.content_generation,
+                    meta_generation=inode.meta_generation + (is_elsewhere or not has_metadata),
+                    meta_uploaded=snapshot.meta_generation,
+                    attempt_key=None,
+                    metadata_known=True,
                 )
-            if inode.content_generation == snapshot.content_generation and inode.is_file:
+                if inode.link_group is not None and snapshot.link_group is not None:
+                    now = replace(now, link_group=links.group_of(self._index, snapshot))
+                self._index.inodes.update(now)
+                links.owe(self._index, now, context.clock.now_ns())
+            if inode.content_generation == snapshot.content_generation and inode.is_file and inode.link_of is None:
                 context.cache.mark_clean(inode.ino)
         context.totals.count_upload(snapshot.size if snapshot.content_owed else 0)
 

@@ -26,6 +26,8 @@ class Step(Enum):
     COPY = "copy"  # the object as it is, with new metadata, at the path's key (its own key, if it did not move)
     PUT_MARKER = "put marker"  # a directory's marker object
     MOVE_DIRECTORY = "move directory"  # hand the change of key down to the children
+    LINK = "link"  # a copy of the primary's object at the path's key of one more of its names
+    WAIT = "wait"  # one more name of a file that is itself owed
 
 
 def write_state(inode: Inode, *, is_claimed: bool, is_parked: bool) -> WriteState:
@@ -36,10 +38,12 @@ def write_state(inode: Inode, *, is_claimed: bool, is_parked: bool) -> WriteStat
     return WriteState.PARKED if is_parked else WriteState.DIRTY
 
 
-def next_step(inode: Inode, path_key: ObjectKey | None, *, has_root_key: bool) -> Step:
-    """`path_key`: the key the inode's path stands for now; None when it has no path."""
+def next_step(inode: Inode, path_key: ObjectKey | None, *, has_root_key: bool, primary: Inode | None = None) -> Step:
+    """`path_key`: the key the inode's path stands for now; None when it has no path. `primary`: of a shadow."""
     if path_key is None or not inode.is_owed:
         return Step.NOTHING
+    if primary is not None:
+        return Step.WAIT if primary.is_owed or primary.remote is None else Step.LINK
     if inode.is_dir:
         return _directory_step(inode, path_key, has_root_key=has_root_key)
     if inode.content_owed or inode.remote is None:

@@ -1,9 +1,11 @@
 """Takes one step for one inode: PUT, COPY or a directory's marker. Called by the workers, one per inode at a time."""
 
 import threading
+from dataclasses import replace
 
 from s3mount import names
-from s3mount.model import ETag, Inode, ObjectKey
+from s3mount.index import links
+from s3mount.model import ETag, Inode, ObjectKey, RemoteObject
 from s3mount.store.base import ANY, Condition
 from s3mount.writeback.context import WriteBackContext
 from s3mount.writeback.multipart import PART_BYTES, ContentMoved, MultipartUpload, Plan, plan_copy, plan_parts
@@ -25,17 +27,18 @@ class Uploader:
         condition = self._settlement.begin(inode.ino, key)
         if condition is None:
             return
-        if inode.is_symlink:
-            self._put_symlink(inode, key, condition)
+        if inode.is_symlink or inode.is_special:
+            self._put_bodiless(inode, key, condition)
         elif inode.size > PART_BYTES:
             self._put_parts(inode, key, condition)
         else:
             self._put_whole(inode, key, condition)
 
-    def _put_symlink(self, inode: Inode, key: ObjectKey, condition: Condition) -> None:
+    def _put_bodiless(self, inode: Inode, key: ObjectKey, condition: Condition) -> None:
+        """What has no bytes in the cache: a symbolic link's are its target, a special file has none."""
         snapshot = self._context.index.inodes.find(inode.ino)
-        if snapshot is not None and snapshot.target is not None:
-            etag = self._put_object(snapshot, key, names.to_bytes(snapshot.target), condition)
+        if snapshot is not None and (snapshot.target is not None or snapshot.is_special):
+            etag = self._put_object(snapshot, key, names.to_bytes(snapshot.target or ""), condition)
             self._settlement.uploaded(snapshot, key, etag)
 
     def _put_whole(self, inode: Inode, key: ObjectKey, condition: Condition) -> None:
@@ -59,7 +62,7 @@ class Uploader:
         return context.store.put(
             key,
             body,
-            metadata=context.object_metadata(snapshot),
+            metadata=context.object_metadata(snapshot, key),
             content_type=context.content_type(snapshot, key),
             condition=condition,
         )
@@ -93,6 +96,29 @@ class Uploader:
             raise ContentMoved  # written meanwhile: a copy would record bytes as uploaded that it does not have
         if source.key == key:
             condition = ANY  # the source condition says the same
+        self._copy(snapshot, source, key, condition)
+
+    def link(self, inode: Inode, key: ObjectKey) -> None:
+        """Give a shadow's name an object with the bytes and the metadata of its primary's."""
+        index = self._context.index
+        with index.transaction():
+            shadow = index.inodes.find(inode.ino)
+            primary = None if shadow is None else links.identity(index, shadow.ino)
+            if shadow is None or primary is None or primary.ino == shadow.ino:
+                return
+            source = primary.remote
+            if source is None or primary.is_owed or not primary.metadata_known:
+                return
+            shadow = links.mirror(shadow, primary)
+            index.inodes.update(shadow)
+        condition = self._settlement.begin(shadow.ino, key)
+        if condition is not None:
+            # To the copy, its base is the primary's object.
+            base = replace(shadow, remote_key=source.key, remote_etag=source.etag, remote_size=source.size)
+            self._copy(base, source, key, condition)
+
+    def _copy(self, snapshot: Inode, source: RemoteObject, key: ObjectKey, condition: Condition) -> None:
+        context = self._context
         if source.size > context.store.properties.copy_bytes_max:
             self._put_planned(snapshot, key, condition, plan_copy(source.size))
             return
@@ -100,7 +126,7 @@ class Uploader:
             source.key,
             key,
             source_etag=source.etag,
-            metadata=context.object_metadata(snapshot),
+            metadata=context.object_metadata(snapshot, key),
             content_type=context.content_type(snapshot, key),
             condition=condition,
         )

@@ -1,6 +1,7 @@
-"""A 5 GiB file goes up as multipart within 400 MB of memory, and comes back the same."""
+"""A 5 GiB file goes up as multipart within 400 MB of memory, and comes back the same; a sparse one needs no room."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.support.s3_server import S3Server
 
 MIB = 1 << 20
 SIZE_MIB = int(os.environ.get("S3MOUNT_LARGE_MIB", "5120"))
+SPARSE_MIB = int(os.environ.get("S3MOUNT_SPARSE_MIB", "1536"))
 RSS_KIB_MAX = 400 * 1000 * 1000 // 1024
 
 
@@ -43,6 +45,37 @@ def test_a_file_of_5_gib(seaweed: S3Server, tmp_path: Path) -> None:
         for number in (0, 1, 7, 8, SIZE_MIB // 2, SIZE_MIB - 1):
             spot = f"bytes={number * MIB}-{(number + 1) * MIB - 1}"
             assert seaweed.client.get_object(Bucket=bucket, Key="large", Range=spot)["Body"].read() == mib(number)
+        target.unlink()
+        assert mount.drain().returncode == 0
+    seaweed.client.delete_bucket(Bucket=bucket)
+
+
+@pytest.mark.timeout(400)
+def test_a_sparse_file_takes_neither_cache_nor_memory(seaweed: S3Server, tmp_path: Path) -> None:
+    """Zeros but for three spots, on a cache of 64 MiB; S3 gets all of it. S3MOUNT_SPARSE_MIB=6144 passes too."""
+    bucket = seaweed.make_bucket()
+    size = SPARSE_MIB * MIB
+    spots = (0, size // 2, size - MIB)
+    with CliMount(seaweed, bucket, tmp_path, "--cache-size=64MiB") as mount:
+        mount.mount()
+        target = mount.mountpoint / "sparse"
+        begun = time.monotonic()
+        with target.open("wb", buffering=0) as file:
+            file.truncate(size)
+            for number, spot in enumerate(spots, 1):
+                file.seek(spot)
+                file.write(mib(number))
+        assert time.monotonic() - begun < 5
+        assert target.stat().st_blocks * 512 <= 4 * MIB
+        assert mount.status()["cache_bytes"] <= 4 * MIB
+        assert mount.drain(timeout_s=300).returncode == 0
+        assert peak_rss_kib(mount.pid) < RSS_KIB_MAX
+        assert mount.status()["cache_bytes"] <= 4 * MIB
+        assert target.stat().st_blocks * 512 <= 4 * MIB
+        assert seaweed.client.head_object(Bucket=bucket, Key="sparse")["ContentLength"] == size
+        for number, spot in enumerate(spots, 1):
+            there = seaweed.client.get_object(Bucket=bucket, Key="sparse", Range=f"bytes={spot}-{spot + MIB - 1}")
+            assert there["Body"].read() == mib(number)
         target.unlink()
         assert mount.drain().returncode == 0
     seaweed.client.delete_bucket(Bucket=bucket)

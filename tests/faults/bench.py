@@ -69,6 +69,13 @@ class Bench:
         self.drive.close()
         self.start()
 
+    def start_empty(self) -> None:
+        """Over the same bucket, with a new index and an empty cache."""
+        self.drive.close()
+        self.folder = self.folder.with_name(f"{self.folder.name}-next")
+        self.folder.mkdir()
+        self.start()
+
     # -- files ---------------------------------------------------------------------------------------------------
 
     def open(self, path: str, flags: int = os.O_RDWR) -> Fh:
@@ -118,6 +125,12 @@ class Bench:
 
     def mkdir(self, path: str) -> None:
         self.fs.mkdir(path, 0o755, CALLER)
+
+    def link(self, old: str, new: str) -> None:
+        self.fs.link(old, new)
+
+    def nlink(self, path: str) -> int:
+        return self.fs.getattr(path).nlink
 
     def ino(self, path: str) -> int:
         return self.fs.getattr(path).ino

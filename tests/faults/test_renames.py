@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from s3mount.errors import Unreachable
+from s3mount.vfs.namespace import RENAME_EXCHANGE
 from tests.faults.bench import KIB, MIB, Bench, until
 from tests.support.faulty_store import FOR_GOOD, Moment
 
@@ -76,6 +77,21 @@ def test_files_under_swapped_directories(bench: Bench) -> None:
     bench.fs.rename("/t", "/q")
     bench.check({"p/x": b"q", "p/sub/y": b"qq", "q/x": b"p", "q/sub/y": b"pp"})
     assert bench.object_keys() == {"p/", "p/sub/", "p/x", "p/sub/y", "q/", "q/sub/", "q/x", "q/sub/y"}
+
+
+@pytest.mark.parametrize("is_drained", [True, False])
+def test_exchanged_files_and_directories(bench: Bench, is_drained: bool) -> None:
+    for name in ("p", "q"):
+        bench.mkdir(f"/{name}")
+        bench.write(f"/{name}/x", name.encode() * 100)
+    bench.write("/f", b"file")
+    bench.write("/g", b"other file")
+    if is_drained:
+        bench.drain()
+    for old, new in (("/p/x", "/q/x"), ("/p", "/q"), ("/f", "/g"), ("/f", "/p")):
+        bench.fs.rename(old, new, RENAME_EXCHANGE)
+    bench.check({"f/x": b"p" * 100, "q/x": b"q" * 100, "p": b"other file", "g": b"file"})
+    assert bench.object_keys() == {"f/", "f/x", "q/", "q/x", "p", "g"}
 
 
 def test_a_directory_renamed_before_its_marker_but_after_its_children_went_up(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,52 @@ def test_listing_while_the_directory_changes(fs: OsLike, mounted: Path) -> None:
                 put(fs, f"d/new{number}")
     assert len(seen) == len(set(seen))
     assert kept <= set(seen)
+
+
+def test_rewinding_shows_what_is_there_now(mounted: Path) -> None:
+    """rewinddir(3): as if the directory were opened anew (POSIX)."""
+    (mounted / "a").touch()
+    fd = os.open(mounted, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        assert os.listdir(fd) == ["a"]
+        (mounted / "b").touch()
+        (mounted / "a").unlink()
+        assert os.listdir(fd) == ["b"]
+    finally:
+        os.close(fd)
+
+
+def test_an_open_directory_that_was_removed(mounted: Path) -> None:
+    (mounted / "d").mkdir()
+    fd = os.open(mounted / "d", os.O_RDONLY | os.O_DIRECTORY)
+    path_only = os.open(mounted / "d", os.O_PATH)
+    try:
+        (mounted / "d").rmdir()
+        for one in (fd, path_only):
+            assert os.fstat(one).st_nlink == 0
+            assert stat.S_ISDIR(os.fstat(one).st_mode)
+        os.fchmod(fd, 0o700)
+        assert stat.S_IMODE(os.fstat(fd).st_mode) == 0o700
+        assert os.listdir(fd) == []
+        for make in (os.mkdir, os.mknod):
+            with pytest.raises(FileNotFoundError):
+                make("x", dir_fd=fd)
+        with pytest.raises(FileNotFoundError):
+            os.stat("x", dir_fd=fd)
+    finally:
+        os.close(fd)
+        os.close(path_only)
+
+
+def test_a_removed_file_that_is_known_by_number_only(mounted: Path) -> None:
+    (mounted / "f").write_bytes(b"abc")
+    fd = os.open(mounted / "f", os.O_PATH)
+    try:
+        (mounted / "f").unlink()
+        time.sleep(1.1)  # the kernel's own copy of the attributes is old by then
+        assert (os.fstat(fd).st_nlink, os.fstat(fd).st_size) == (0, 3)
+    finally:
+        os.close(fd)
 
 
 def test_listing_refuses(fs: OsLike) -> None:

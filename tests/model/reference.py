@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from s3mount import errors
 from s3mount.clock import Clock, SystemClock
 from s3mount.keys import check_key, check_name
-from s3mount.model import ROOT_INO, Attr, AttrChange, Caller, DirEntry, Fh, Ino, ObjectKey, VolumeInfo
+from s3mount.model import ROOT_INO, Attr, AttrChange, Caller, DirEntry, Fh, Ino, ObjectKey, Seek, VolumeInfo
 from s3mount.names import NAME_BYTES_MAX
 
 RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
 SYMLINK_BYTES_MAX = 4095
 PERMISSION_BITS = 0o7777
 
@@ -170,6 +171,7 @@ class ReferenceTree:
         if name in parent.children:
             raise errors.Exists(name)
         check_key(self._key(parent, name, is_dir=stat.S_ISDIR(mode)))
+        mode = mode if stat.S_ISLNK(mode) else mode & ~caller.umask
         if parent.mode & stat.S_ISGID:
             # inode(7): a setgid directory hands its group down, to directories with the bit.
             caller = Caller(caller.uid, parent.gid)
@@ -230,8 +232,8 @@ class ReferenceTree:
         self._touch_content(parent)
 
     def rename(self, parent: Ino, name: str, new_parent: Ino, new_name: str, flags: int = 0) -> None:
-        if flags & ~RENAME_NOREPLACE:
-            raise errors.InvalidArgument("only RENAME_NOREPLACE is known")
+        if flags not in (0, RENAME_NOREPLACE, RENAME_EXCHANGE):
+            raise errors.InvalidArgument("no other kind of rename is known")
         # Both directories before both names: that is the order Linux reports in.
         above, new_above = self._directory(parent), self._directory(new_parent)
         source = self._child(above, name)
@@ -241,6 +243,9 @@ class ReferenceTree:
             raise errors.Exists(new_name)
         if self._is_within(new_above, source):
             raise errors.InvalidArgument(f"{new_name} is below {name}")
+        if flags == RENAME_EXCHANGE:
+            self._exchange(above, name, new_above, new_name)
+            return
         if target is source:
             return
         if target is not None:
@@ -257,10 +262,37 @@ class ReferenceTree:
         self._touch_content(above, new_above)
         self._touch_change(source)
 
+    def _exchange(self, above: RefInode, name: str, new_above: RefInode, new_name: str) -> None:
+        source, target = self._child(above, name), self._child(new_above, new_name)
+        if target is source:
+            return
+        if self._is_within(above, target):
+            raise errors.InvalidArgument(f"{name} is below {new_name}")
+        above.children[name], source.place = target, (new_above, new_name)
+        new_above.children[new_name], target.place = source, (above, name)
+        self._touch_content(above, new_above)
+        self._touch_change(source, target)
+
     def _is_within(self, inode: RefInode, directory: RefInode) -> bool:
         while inode is not directory and inode.place is not None:
             inode = inode.place[0]
         return inode is directory
+
+    # -- extended attributes: the specification has none --
+
+    def getxattr(self, ino: Ino, name: str) -> bytes | None:
+        self._inode(ino)
+        return None
+
+    def listxattr(self, ino: Ino) -> Sequence[str]:
+        self._inode(ino)
+        return ()
+
+    def setxattr(self, ino: Ino, name: str, value: bytes, flags: int = 0) -> None:
+        raise errors.NotSupported(name)
+
+    def removexattr(self, ino: Ino, name: str) -> None:
+        raise errors.NotSupported(name)
 
     # -- content --
 
@@ -306,6 +338,18 @@ class ReferenceTree:
         del inode.content[size:]
         inode.content.extend(bytes(size - len(inode.content)))
         self._touch_content(inode)
+
+    def allocate(self, fh: Fh, mode: int, offset: int, length: int) -> None:
+        raise errors.NotSupported("fallocate")
+
+    def seek(self, fh: Fh, offset: int, wanted: Seek) -> int:
+        size = len(self._handle(fh).inode.content)
+        if not 0 <= offset < size:
+            raise errors.NoSuchOffset(str(offset))
+        return offset if wanted is Seek.DATA else size
+
+    def copy_range(self, fh_in: Fh, offset_in: int, fh_out: Fh, offset_out: int, size: int) -> int:
+        raise errors.NotSupported("copy_file_range")
 
     def flush(self, fh: Fh) -> None:
         self._handle(fh)

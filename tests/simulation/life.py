@@ -15,6 +15,7 @@ import pytest
 from s3mount.errors import IOFailure, NoSpace, NotFound, Stale, Unreachable
 from s3mount.model import Fh, ObjectKey
 from s3mount.store.base import StoreProperties
+from s3mount.vfs.space import KEEP_SIZE, PUNCH_HOLE
 from s3mount.writeback import multipart, streaming, uploader
 from tests.faults.bench import Bench
 from tests.simulation import threads
@@ -58,7 +59,14 @@ class SimBench(Bench):
 
 class Life:
     def __init__(
-        self, world: World, crash_disk: CrashDisk, memory: MemoryStore, model: Model, trail: list[str]
+        self,
+        world: World,
+        crash_disk: CrashDisk,
+        memory: MemoryStore,
+        model: Model,
+        trail: list[str],
+        *,
+        has_holes: bool,
     ) -> None:
         self.world = world
         self.dice = world.dice
@@ -66,6 +74,7 @@ class Life:
         self.memory = memory
         self.model = model
         self.trail = trail
+        self.has_holes = has_holes
         self.fault_share = 0.0
         self.open: dict[File, Fh] = {}
         self.is_over = False
@@ -129,6 +138,8 @@ class Life:
             + [self.remove] * 2 + [self.truncate] * 2 + [self.evict, self.drain, self.restart]
             + [self.pause] * 4 + [self.release]
         )  # fmt: skip
+        if self.has_holes:
+            actions += [self.punch] * 2
         self.dice.choice(actions)()
 
     def handle(self, path: str) -> tuple[File, Fh]:
@@ -179,6 +190,14 @@ class Life:
         size = self.dice.choice([0, len(file.now) // 2, self.dice.randrange(SIZE_MAX)])
         self.change(file, file.now[:size].ljust(size, b"\0"), f"truncate {path}")
         self.bench.fs.truncate(f"/{path}", size, fh)
+
+    def punch(self) -> None:
+        path = self.some_file()
+        file, fh = self.handle(path)
+        start, size = self.dice.choice([0, self.dice.randrange(SIZE_MAX)]), self.dice.choice([700, 9_000])
+        inside = len(file.now[start : start + size])
+        self.change(file, file.now[:start] + bytes(inside) + file.now[start + inside :], f"punch {path} {start}+{size}")
+        self.bench.fs.allocate(fh, PUNCH_HOLE | KEEP_SIZE, start, size)
 
     def sync(self) -> None:
         path = self.some_file()

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from s3mount.bindings.error_codes import errno_of
 from s3mount.errors import FsError, NotFound
-from s3mount.model import Attr, Caller, Fh, VolumeInfo
+from s3mount.model import Attr, Caller, Fh, Seek, VolumeInfo
 from s3mount.vfs.paths import PathFileSystem
 from tests.support.os_like import Time
 
@@ -252,3 +252,14 @@ class InProcessOs:
 
     def statvfs(self) -> VolumeInfo:
         return self._call(self._filesystem.statfs)
+
+    def fallocate(self, fh: int, mode: int, offset: int, length: int) -> None:
+        self._call(self._filesystem.allocate, self._file(fh).fh, mode, offset, length)
+
+    def seek(self, fh: int, offset: int, whence: int) -> int:
+        wanted = Seek.DATA if whence == os.SEEK_DATA else Seek.HOLE
+        return self._call(self._filesystem.seek, self._file(fh).fh, offset, wanted)
+
+    def copy_range(self, fh_in: int, offset_in: int, fh_out: int, offset_out: int, size: int) -> int:
+        source, target = self._file(fh_in).fh, self._file(fh_out).fh
+        return self._call(self._filesystem.copy_range, source, offset_in, target, offset_out, size)

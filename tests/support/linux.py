@@ -1,5 +1,4 @@
-"""The Linux calls that the os module does not reach: renameat2(2), utimensat(2) with UTIME_NOW and UTIME_OMIT, and
-fallocate(2) with its modes."""
+"""Linux calls that the os module does not reach: renameat2, fallocate, utimensat with UTIME_NOW and UTIME_OMIT."""
 
 import ctypes
 import os
@@ -26,18 +25,18 @@ def rename(old: str, new: str, flags: int) -> None:
         raise OSError(code, os.strerror(code), old, None, new)
 
 
+def fallocate(fh: int, mode: int, offset: int, length: int) -> None:
+    if _libc.fallocate(fh, mode, ctypes.c_int64(offset), ctypes.c_int64(length)):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
 def utime(path: str, atime: int | str | None, mtime: int | str | None) -> None:
     """Times in ns, a str for "now", None to leave one. Does not follow a symlink."""
     times = (Timespec * 2)(_timespec(atime), _timespec(mtime))
     if _libc.utimensat(AT_FDCWD, os.fsencode(path), times, AT_SYMLINK_NOFOLLOW):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), path)
-
-
-def fallocate(fd: int, mode: int, offset: int, size: int) -> None:
-    if _libc.fallocate(fd, mode, ctypes.c_long(offset), ctypes.c_long(size)):
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
 
 
 def futime(fd: int, atime: int | str | None, mtime: int | str | None) -> None:

@@ -51,12 +51,17 @@ class OsLike(Protocol):
     def chown(self, path: str, uid: int, gid: int) -> None: ...
     def utime(self, path: str, atime: Time, mtime: Time) -> None: ...
     def statvfs(self) -> VolumeInfo: ...
+    def fallocate(self, fh: int, mode: int, offset: int, length: int) -> None: ...
+    def seek(self, fh: int, offset: int, whence: int) -> int:
+        """With SEEK_DATA or SEEK_HOLE."""
+
+    def copy_range(self, fh_in: int, offset_in: int, fh_out: int, offset_out: int, size: int) -> int: ...
 
 
 def attr_of(result: os.stat_result) -> Attr:
     r = result
     times = (r.st_atime_ns, r.st_mtime_ns, r.st_ctime_ns)
-    return Attr(r.st_ino, r.st_mode, r.st_nlink, r.st_uid, r.st_gid, r.st_size, *times)  # type: ignore[arg-type]
+    return Attr(r.st_ino, r.st_mode, r.st_nlink, r.st_uid, r.st_gid, r.st_size, *times, r.st_blocks)  # type: ignore[arg-type]
 
 
 class MountOs:
@@ -156,6 +161,15 @@ class MountOs:
     def statvfs(self) -> VolumeInfo:
         v = os.statvfs(self._base)
         return VolumeInfo(v.f_frsize, v.f_blocks, v.f_bavail, v.f_files, v.f_ffree, v.f_namemax)
+
+    def fallocate(self, fh: int, mode: int, offset: int, length: int) -> None:
+        linux.fallocate(fh, mode, offset, length)
+
+    def seek(self, fh: int, offset: int, whence: int) -> int:
+        return os.lseek(fh, offset, whence)
+
+    def copy_range(self, fh_in: int, offset_in: int, fh_out: int, offset_out: int, size: int) -> int:
+        return os.copy_file_range(fh_in, fh_out, size, offset_in, offset_out)
 
 
 def code_of(function: Callable[..., object], *args: object) -> int:

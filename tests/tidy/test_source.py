@@ -27,7 +27,7 @@ FLOOR_0 = {
     "ending",
     "private",
 }
-FLOOR_0 |= {"__init__"}
+FLOOR_0 |= {"__init__", "xattr_format"}
 ALLOWED = {
     "store": {"store"},
     "index": {"index"},

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.metadata import ID_MAX, FileAttributes, decode, encode
+from s3mount import xattr_format
+from s3mount.metadata import (
+    ID_MAX,
+    LINK_KEY,
+    OURS_BYTES_MAX,
+    FileAttributes,
+    decode,
+    encode,
+    link_of_key,
+    linked_group,
+)
 
 NS = 1_000_000_000
 TIMES_NS = st.integers(
@@ -15,11 +25,12 @@ TIMES_NS = st.integers(
 )
 IDS = st.integers(0, ID_MAX)
 PERMISSIONS = st.integers(0, 0o7777)
+KINDS = [stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFBLK, stat.S_IFCHR]
 WRITE_IDS = st.text("0123456789abcdef-", min_size=1, max_size=40)
 
 
 @given(
-    kind=st.sampled_from([stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR]),
+    kind=st.sampled_from(KINDS),
     permissions=PERMISSIONS,
     uid=IDS,
     gid=IDS,
@@ -169,3 +180,39 @@ def test_never_raises(metadata: dict[str, str], is_dir_key: bool) -> None:
     found = decode(metadata, is_dir_key=is_dir_key)
     if found.mode is not None and is_dir_key:
         assert stat.S_IFMT(found.mode) in (0, stat.S_IFDIR)
+
+
+def test_a_device_and_its_attributes() -> None:
+    xattrs = xattr_format.pack({"user.a": b"hi"})
+    metadata = encode(
+        mode=stat.S_IFBLK | 0o600, uid=0, gid=0, mtime_ns=0, atime_ns=None, write_id="w", rdev=2049, xattrs=xattrs
+    )
+    assert (metadata["mode"], metadata["rdev"]) == ("24960", "2049")
+    assert metadata["xattr"] == "%7B%22user.a%22%3A%22aGk%3D%22%7D"
+    found = decode(metadata, is_dir_key=False)
+    assert (found.mode, found.rdev, found.xattrs) == (stat.S_IFBLK | 0o600, 2049, xattrs)
+
+
+def test_ours_leave_the_room_that_is_counted_on() -> None:
+    longest = encode(
+        mode=0o100000 + 0o7777, uid=ID_MAX, gid=ID_MAX, mtime_ns=-(1 << 64), atime_ns=-(1 << 64) + 1,
+        write_id=f"0123456789ab.{1 << 62}.{1 << 62}.{1 << 62}.01234567", rdev=(1 << 63) - 1,
+        link=link_of_key(f"0123456789ab.{1 << 62}.{1 << 62}", "k"),
+    )  # fmt: skip
+    assert 300 < sum(len(key) + len(value) for key, value in longest.items()) <= OURS_BYTES_MAX
+
+
+KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=50)
+
+
+@given(KEYS, KEYS)
+def test_a_link_is_one_only_at_its_own_key(key: str, other: str) -> None:
+    metadata = encode(
+        mode=0o100644, uid=0, gid=0, mtime_ns=0, atime_ns=None, write_id="w", link=link_of_key("u.5.7", key)
+    )
+    link = decode(metadata, is_dir_key=False).link
+    assert link == metadata[LINK_KEY]
+    assert linked_group(link, key) == "u.5.7"
+    assert (linked_group(link, other) is None) == (other != key)
+    for garbage in (None, "", ".", "x", "." * 80):
+        assert linked_group(garbage, key) is None

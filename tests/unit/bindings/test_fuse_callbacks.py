@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import logging
+import os
 import stat
 import struct
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from s3mount.bindings import load_binding
 from s3mount.errors import IOFailure, MountPointUnusable, NotFound
-from s3mount.model import Attr, AttrChange, Caller, DirEntry, Ino, VolumeInfo
+from s3mount.model import Attr, AttrChange, Caller, DirEntry, Ino, Seek, VolumeInfo
 
 try:
     load_binding()
@@ -24,11 +25,11 @@ from s3mount.bindings import fuse, stat_buffer
 from s3mount.bindings import lowlevel_abi as abi
 from s3mount.bindings.fuse import FuseCallbacks
 
-ATTR = Attr(Ino(1 << 40), stat.S_IFREG | 0o4755, 1, 2**32 - 2, 7, 1025, -1, 1_700_000_000_123_456_789, -(10**18))
+ATTR = Attr(Ino(1 << 40), stat.S_IFREG | 0o4755, 1, 2**32 - 2, 7, 1025, -1, 1_700_000_000_123_456_789, -(10**18), 3)
 REQUEST = 99
 REPLIES = (
     "reply_err", "reply_entry", "reply_create", "reply_attr", "reply_readlink", "reply_open", "reply_write",
-    "reply_buf", "reply_large_buf", "reply_statfs",
+    "reply_buf", "reply_lseek", "reply_statfs", "reply_xattr",
 )  # fmt: skip
 
 
@@ -152,9 +153,16 @@ def calls(info: Any) -> dict[str, tuple[tuple[object, ...], object, tuple[object
         "symlink": ((b"to", 3, b"n"), ATTR, ("symlink", "to", 3, "n", Caller(5, 6)), "reply_entry"),
         "rename": ((3, b"n", 4, b"m", 2), None, ("rename", 3, "n", 4, "m", 2), "reply_err"),
         "link": ((3, 4, b"m"), ATTR, ("link", 3, 4, "m"), "reply_entry"),
+        "getxattr": ((3, b"user.n\xff", 9), b"value", ("getxattr", 3, "user.n\udcff"), "reply_buf"),
+        "listxattr": ((3, 0), ["user.a"], ("listxattr", 3), "reply_xattr"),
+        "setxattr": ((3, b"user.a", address(asked), 0, 2), None, ("setxattr", 3, "user.a", b"", 2), "reply_err"),
+        "removexattr": ((3, b"user.a"), None, ("removexattr", 3, "user.a"), "reply_err"),
         "create": ((3, b"n", 0o100600, handle), (ATTR, 8), ("create", 3, "n", 0o600, 2, Caller(5, 6)), "reply_create"),
         "open": ((3, handle), 8, ("open", 3, 2), "reply_open"),
         "read": ((3, 10, 20, handle), b"data", ("read", 7, 20, 10), "reply_buf"),
+        "fallocate": ((3, 1, 20, 10, handle), None, ("allocate", 7, 1, 20, 10), "reply_err"),
+        "lseek": ((3, 20, os.SEEK_HOLE, handle), 30, ("seek", 7, 20, Seek.HOLE), "reply_lseek"),
+        "copy_file_range": ((3, 20, handle, 4, 30, handle, 10, 0), 10, ("copy_range", 7, 20, 7, 30, 10), "reply_write"),
         "flush": ((3, handle), None, ("flush", 7), "reply_err"),
         "release": ((3, handle), None, ("release", 7), "reply_err"),
         "fsync": ((3, 1, handle), None, ("fsync", 7, True), "reply_err"),
@@ -176,6 +184,19 @@ def test_every_callback_asks_for_the_same_and_replies_once(binding: Binding, inf
             assert binding.replies[0][1] == 0
         if reply in ("reply_open", "reply_create"):
             assert info.fh == 8
+
+
+def test_an_attribute_is_told_in_size_or_in_full(binding: Binding) -> None:
+    assert binding.call("getxattr", 3, b"user.a", 0, result=b"value") == ("reply_xattr", 5)
+    assert binding.call("getxattr", 3, b"user.a", 5, result=b"value") == ("reply_buf", b"value", 5)
+    assert binding.call("getxattr", 3, b"user.a", 4, result=b"value") == ("reply_err", errno.ERANGE)
+    assert binding.call("getxattr", 3, b"user.a", 4, result=None) == ("reply_err", errno.ENODATA)
+    assert binding.call("listxattr", 3, 99, result=["user.a", "user.\udcff"]) == (
+        "reply_buf", b"user.a\0user.\xff\0", 14,
+    )  # fmt: skip
+    value = ctypes.create_string_buffer(b"a\0b")
+    binding.call("setxattr", 3, b"user.a", ctypes.addressof(value), 3, 1)
+    assert binding.asked == ("setxattr", 3, "user.a", b"a\0b", 1)
 
 
 def test_an_open_that_its_program_did_not_wait_for_is_undone(binding: Binding, info: Any) -> None:
@@ -268,7 +289,7 @@ def test_a_read_longer_than_asked_for_never_reaches_the_kernel(binding: Binding,
     assert binding.call("read", 3, 4, 0, address(info), result=b"123") == ("reply_buf", b"123", 3)
     large = bytes(1 << 20)
     name, data, size = binding.call("read", 3, 1 << 20, 0, address(info), result=large)
-    assert (name, data is large, size) == ("reply_large_buf", True, 1 << 20)
+    assert (name, data is large, size) == ("reply_buf", True, 1 << 20)
 
 
 @pytest.mark.parametrize("is_page", [False, True])

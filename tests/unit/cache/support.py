@@ -9,7 +9,7 @@ from s3mount.cache.disk import Buffer, DiskFile, LocalDisk
 from s3mount.cache.extents import Extents
 from s3mount.cache.filecache import FileCache
 from s3mount.cache.trust import TAG_BYTES
-from s3mount.model import ETag, Ino, ObjectKey, RemoteObject
+from s3mount.model import CacheRow, ETag, Ino, ObjectKey, RemoteObject
 from tests.support.memory_store import MemoryStore
 
 KIB = 1 << 10
@@ -39,21 +39,18 @@ class Journal:
 
 class DictEntries:
     def __init__(self, journal: Journal | None = None):
-        self.rows: dict[Ino, tuple[bytes, bytes, int, int]] = {}
+        self.rows: dict[Ino, CacheRow] = {}
         self.seals: dict[Ino, dict[int, bytes]] = {}
         self.journal = journal or Journal()
         self.saves = 0
 
-    def load(self, ino: Ino) -> tuple[bytes, bytes] | None:
-        row = self.rows.get(ino)
-        return row and row[:2]
+    def load(self, ino: Ino) -> CacheRow | None:
+        return self.rows.get(ino)
 
-    def save(
-        self, ino: Ino, present: bytes, dirty: bytes, present_size: int, used_ns: int, seals: Mapping[int, bytes]
-    ) -> None:
+    def save(self, ino: Ino, row: CacheRow, seals: Mapping[int, bytes]) -> None:
         self.journal.note(f"save {ino}")
         self.saves += 1
-        self.rows[ino] = (present, dirty, present_size, used_ns)
+        self.rows[ino] = row
         self._put_seals(ino, seals)
 
     def load_seals(self, ino: Ino) -> list[tuple[int, bytes]]:
@@ -78,15 +75,18 @@ class DictEntries:
         self.journal.note("commit")
 
     def total_bytes(self) -> int:
-        return sum(row[2] for row in self.rows.values())
+        return sum(row.present_size for row in self.rows.values())
+
+    def holes(self) -> list[tuple[Ino, bytes]]:
+        return [(ino, row.holes) for ino, row in self.rows.items() if row.holes]
 
     def least_recently_used(self, limit: int) -> list[Ino]:
-        inos = [ino for ino, row in self.rows.items() if row[2] > 0]
-        return sorted(inos, key=lambda ino: self.rows[ino][3])[:limit]
+        inos = [ino for ino, row in self.rows.items() if row.present_size > 0]
+        return sorted(inos, key=lambda ino: self.rows[ino].used_ns)[:limit]
 
     def present(self, ino: int) -> Extents:
         row = self.rows.get(Ino(ino))
-        return Extents.unpack(row[0][TAG_BYTES:]) if row else Extents()
+        return Extents.unpack(row.present[TAG_BYTES:]) if row else Extents()
 
 
 class RecordingFile:
@@ -115,6 +115,10 @@ class RecordingFile:
     def punch_hole(self, start: int, end: int) -> None:
         self._disk.journal.note(f"punch {self._ino} {start}-{end}")
         self._file.punch_hole(start, end)
+
+    def allocate(self, start: int, end: int) -> None:
+        self._disk.journal.note(f"allocate {self._ino} {start}-{end}")
+        self._file.allocate(start, end)
 
     def fdatasync(self) -> None:
         self._disk.journal.note(f"fdatasync {self._ino}")

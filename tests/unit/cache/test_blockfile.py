@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from s3mount.cache.disk import LocalDisk
+from s3mount.cache.extents import Extents
 from s3mount.errors import IOFailure, NoSpace
-from s3mount.model import Ino
+from s3mount.model import CacheRow, Ino
 from tests.unit.cache.support import KIB, MIB, Bench, content
 
 INO = Ino(0x1A7)
@@ -61,6 +62,59 @@ def test_fetched_bytes_are_on_disk_before_the_row_says_so(bench: Bench) -> None:
     remote = bench.store.object("a", content(1000))
     bench.cache.read(INO, remote, start=0, end=1000)
     assert lines(bench) == [f"pwrite {INO} 0+1000", f"save {INO}"]
+
+
+def test_a_file_made_here_is_written_without_a_sync(bench: Bench) -> None:
+    bench.write(INO, 5000, content(100))
+    bench.write(INO, 0, content(100))
+    bench.cache.resize(INO, 5100, 50)
+    bench.write(INO, 50, content(100))
+    assert not [line for line in lines(bench) if line.startswith("fdatasync")]
+
+
+def test_what_a_former_run_left_is_gone_for_good_before_it_is_written_over(bench: Bench) -> None:
+    """The row may survive a power cut that the bytes do not: those of before must not show in their place."""
+    bench.write(INO, 0, content(9000))
+    bench.cache.save(INO)
+    bench.cache.resize(INO, 9000, 6000)
+    bench.cache.save(INO)
+    present = Extents([(0, 1000), (5000, 6000)])
+    bench.entries.rows[INO] = CacheRow(bench.cache._ground.tag + present.packed(), b"", 2000, 1)
+    bench.entries.seals.clear()
+    bench.restart()
+    lines(bench)
+    bench.write(INO, 2000, content(10))
+    bench.write(INO, 3000, content(10))
+    bench.write(INO, 8000, content(10))
+    assert lines(bench) == [
+        f"punch {INO} 1000-5000",
+        f"fdatasync {INO}",
+        f"pwrite {INO} 2000+10",
+        f"pwrite {INO} 3000+10",
+        f"pwrite {INO} 8000+10",
+    ]
+
+
+def test_what_an_upload_left_is_gone_for_good_before_it_is_written_over(bench: Bench) -> None:
+    bench.write(INO, 0, content(9000))
+    bench.upload(INO, 9000)
+    bench.cache.resize(INO, 9000, 100)
+    lines(bench)
+    bench.write(INO, 200, content(10))
+    bench.write(INO, 300, content(10))
+    assert lines(bench) == [f"fdatasync {INO}", f"pwrite {INO} 200+10", f"pwrite {INO} 300+10"]
+
+
+def test_a_name_that_was_removed_is_gone_for_good_before_the_file_is_made_anew(bench: Bench) -> None:
+    bench.write(INO, 0, content(9000))
+    remote = bench.upload(INO, 9000)
+    bench.cache._budget.limit_bytes = 0
+    bench.cache._evictor.evict(0)
+    bench.cache._budget.limit_bytes = MIB
+    lines(bench)
+    bench.write(INO, 0, content(10))
+    assert lines(bench) == [f"fdatasync {INO}", f"fsync_directory {INO}", f"pwrite {INO} 0+10"]
+    assert bench.cache.read(INO, remote, start=0, end=20) == content(10) + content(9000)[10:20]
 
 
 def test_clean_bytes_are_declared_dirty_before_they_change(bench: Bench) -> None:

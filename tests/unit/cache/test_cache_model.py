@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from s3mount.cache.holes import HOLE_BLOCK_BYTES
 from s3mount.errors import PreconditionFailed
-from s3mount.model import Ino, RemoteObject
+from s3mount.model import Ino, RemoteObject, Seek
 from tests.unit.cache.support import KIB, Bench, content
 
 SEED = int(os.environ.get("S3MOUNT_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
@@ -49,6 +50,26 @@ class File:
             self.bench.cache.resize(self.ino, len(self.body), size)
         self.body = self.body[:size] + bytes(max(0, size - len(self.body)))
 
+    def punch(self) -> None:
+        start = self.dice.randrange(len(self.body) + 1)
+        end = min(len(self.body), start + self.dice.choice([1, 5000, 50_000]))
+        if start == end:
+            return
+        self.bench.owed.add(self.ino)
+        with self.bench.cache.reserve(2 * HOLE_BLOCK_BYTES, 10):
+            self.bench.cache.punch(self.ino, start, end)
+        self.body[start:end] = bytes(end - start)
+
+    def check_holes(self) -> None:
+        """They are zeros, and so many as the cache says."""
+        size, at, total = len(self.body), 0, 0
+        while (hole := self.bench.cache.seek(self.ino, at, size, Seek.HOLE)) not in (None, size):
+            assert hole is not None
+            at = self.bench.cache.seek(self.ino, hole, size, Seek.DATA) or size
+            assert not any(self.body[hole:at])
+            total += at - hole
+        assert total == self.bench.cache.hole_bytes(self.ino)
+
     def upload(self) -> None:
         """As a multipart upload does it: dirty parts from here, the others as the object has them."""
         before = self.bench.store.objects()[self.remote.key].body
@@ -85,7 +106,9 @@ def test_bytes_equal_a_bytearray(tmp_path: Path) -> None:
         bench = Bench(tmp_path / str(round_number), limit=dice.choice([400 * KIB, 4 << 20, 1 << 30]))
         file = File(bench, INO, dice.choice([0, 1000, 150_000]) + 1, dice)
         for _ in range(120):
-            step = dice.choice([file.check, file.check, file.check, file.write, file.write, file.resize, file.upload])
+            step = dice.choice(
+                [file.check] * 3 + [file.write] * 2 + [file.resize, file.upload, file.punch, file.check_holes]
+            )
             special = dice.random()
             if special < 0.05:
                 bench.cache.save(INO)
@@ -101,7 +124,7 @@ def test_bytes_equal_a_bytearray(tmp_path: Path) -> None:
                 step()
                 step = file.resize
             step()
-            assert bench.cache.used_bytes == bench.cache.present_bytes(INO)
+            assert bench.cache.used_bytes == bench.cache.present_bytes(INO) - bench.cache.hole_bytes(INO)
         whole = bench.cache.read(INO, file.remote, start=0, end=len(file.body))
         assert whole == file.body
         bench.cache.close()
@@ -155,6 +178,6 @@ def test_readers_writers_and_eviction_together(tmp_path: Path) -> None:
     for file in files:
         assert bench.cache.read(file.ino, file.remote, start=0, end=len(file.body)) == file.body
     inos = [file.ino for file in files] + [Ino(77)]
-    assert bench.cache.used_bytes == sum(bench.cache.present_bytes(ino) for ino in inos)
+    assert bench.cache.used_bytes == sum(bench.cache.present_bytes(ino) - bench.cache.hole_bytes(ino) for ino in inos)
     bench.cache.close()
     assert bench.entries.total_bytes() == bench.cache.used_bytes

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from s3mount.model import ETag, Ino, ObjectKey, RemoteObject
+from s3mount.model import ETag, Ino, ObjectKey, RemoteObject, Seek
 from tests.unit.cache.support import Bench, Died, content
 
 INO = Ino(5)
@@ -43,6 +43,14 @@ class Owner:
         self.body = self.body[:size] + bytes(max(0, size - len(self.body)))
         self.save()
 
+    def punch(self, start: int, end: int) -> None:
+        end = min(end, self.size)
+        if start < end:
+            self.bench.owed.add(INO)
+            self.bench.cache.punch(INO, start, end)
+            self.body[start:end] = bytes(end - start)
+            self.save()
+
     def save(self) -> None:
         self.bench.cache.save(INO)
         self.size = len(self.body)
@@ -58,7 +66,7 @@ class Owner:
         self.bench.cache._budget.limit_bytes = limit
 
     def step(self, random: random.Random) -> None:
-        choice = random.randrange(8)
+        choice = random.randrange(9)
         if choice < 2:
             self.read(random.randrange(SIZE))
         elif choice < 4:
@@ -67,6 +75,9 @@ class Owner:
             self.resize(random.randrange(SIZE))
         elif choice == 5:
             self.upload()
+        elif choice == 6:
+            start = random.randrange(SIZE)
+            self.punch(start, start + random.choice([10, 20_000]))
         else:
             self.evict()
 
@@ -93,6 +104,11 @@ def test_death_at_any_call(tmp_path: Path, seed: int) -> None:
         owner, died = run_until(bench, seed, die_at)
         cache = bench.restart()
         seen = cache.read(INO, owner.remote, start=0, end=owner.size)
+        hole = cache.seek(INO, 0, owner.size, Seek.HOLE)
+        while hole not in (None, owner.size):
+            data = cache.seek(INO, hole, owner.size, Seek.DATA) or owner.size
+            assert not any(seen[hole:data])
+            hole = cache.seek(INO, data, owner.size, Seek.HOLE)
         there = bench.store.objects()[owner.remote.key].body
         dirty = cache.dirty_extents(INO)
         for at, byte in enumerate(seen):
@@ -102,7 +118,7 @@ def test_death_at_any_call(tmp_path: Path, seed: int) -> None:
         if INO not in bench.owed:
             assert seen == there[: owner.size]
             assert not dirty
-        assert cache.used_bytes == cache.present_bytes(INO)
+        assert cache.used_bytes == cache.present_bytes(INO) - cache.hole_bytes(INO)
         cache.resize(INO, owner.size, SIZE * 2)
         assert cache.read(INO, owner.remote, start=owner.size, end=SIZE * 2) == bytes(SIZE * 2 - owner.size)
         cache.close()

@@ -97,6 +97,7 @@ def test_what_nobody_foresaw_goes_to_a_log_file(own_state_dir: Path, monkeypatch
         ["mount", "s3://bucket", "/mnt", "-o", "uid=root"],
         ["unmount", "/mnt", "--timeout", "soon"],
         ["drain"],
+        ["refresh"],
     ],
 )
 def test_wrong_use_is_exit_code_2(arguments: list[str]) -> None:
@@ -105,7 +106,7 @@ def test_wrong_use_is_exit_code_2(arguments: list[str]) -> None:
     one_error_line(result)
 
 
-@pytest.mark.parametrize("command", ["unmount", "drain", "status"])
+@pytest.mark.parametrize("command", ["unmount", "drain", "status", "refresh"])
 def test_what_is_not_mounted_is_exit_code_4(command: str, drive: Path) -> None:
     result = run(command, str(drive))
     assert result.exit_code == 4

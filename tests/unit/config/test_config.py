@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from s3mount.config import (
     CACHE_LIMIT_AUTO_BYTES_MAX,
     CACHE_LIMIT_BYTES_MIN,
+    AtimeMode,
     FsyncMode,
+    HardLinkMode,
     MountConfig,
     auto_cache_limit_bytes,
     build_config,
@@ -122,7 +124,10 @@ def test_every_setting_arrives() -> None:
         addressing_style="path",
         cache_dir="/cache",
         cache_size="2GiB",
+        capacity="5TiB",
+        atime="off",
         fsync="remote",
+        hard_links="deny",
         write_back_delay="250ms",
         metadata_ttl="5m",
         uid="10",
@@ -141,7 +146,10 @@ def test_every_setting_arrives() -> None:
         region="eu-central-1",
         addressing_style="path",
         cache_limit_bytes=2 << 30,
+        capacity_bytes=5 << 40,
+        atime_mode=AtimeMode.OFF,
         fsync_mode=FsyncMode.REMOTE,
+        hard_link_mode=HardLinkMode.DENY,
         write_back_delay_s=0.25,
         metadata_ttl_s=300,
         uid=10,
@@ -157,7 +165,17 @@ def test_every_setting_arrives() -> None:
     ("name", "value"),
     [
         *(("endpoint_url", "localhost:9000"), ("endpoint_url", "http://h:99999"), ("endpoint_url", "ftp://h")),
-        *(("addressing_style", "x"), ("fsync", "maybe"), ("uid", "root"), ("gid", "-1"), ("umask", "999")),
+        *(
+            ("addressing_style", "x"),
+            ("fsync", "maybe"),
+            ("atime", "strict"),
+            ("capacity", "1M"),
+            ("capacity", "2000PiB"),
+            ("hard_links", "soft"),
+            ("uid", "root"),
+            ("gid", "-1"),
+            ("umask", "999"),
+        ),
         *(("log_level", "loud"), ("storage_class", "a b"), ("region", ""), ("cache_size", "-1")),
         ("cache_dir", "relative"),
     ],
@@ -189,7 +207,7 @@ def test_options_of_fstab() -> None:
     options = parse_mount_options(
         ["rw,_netdev,nofail,x-systemd.automount,endpoint-url=http://h:1,cache_size=1GiB", "ro,allow_other,noatime"]
     )
-    assert options.settings == {"endpoint-url": "http://h:1", "cache-size": "1GiB"}
+    assert options.settings == {"endpoint-url": "http://h:1", "cache-size": "1GiB", "atime": "off"}
     assert options.flags == {"read-only", "allow-other"}
     assert options.fuse_options == ("noatime",)
 

@@ -20,6 +20,7 @@ class FakeHandlers:
         self.drain_steps: list[DrainProgress] = []
         self.drains: list[float | None] = []
         self.stops: list[bool] = []
+        self.refreshes: list[tuple[str, bool]] = []
         self.status_error: Exception | None = None
         self.release_status = threading.Event()
         self.release_status.set()
@@ -43,6 +44,11 @@ class FakeHandlers:
     def check(self, repair: bool, progress: Callable[[int], None]) -> list[dict[str, str]]:
         progress(1)
         return [{"kind": "other ETag", "repair": str(repair)}]
+
+    def refresh(self, path: str, recursive: bool, progress: Callable[[int], None]) -> int:
+        progress(1)
+        self.refreshes.append((path, recursive))
+        return len(self.refreshes)
 
     def stop(self, drain: bool) -> None:
         self.stops.append(drain)

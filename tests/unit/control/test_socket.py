@@ -69,6 +69,12 @@ def test_stop_hands_on_whether_to_drain(client: ControlClient, handlers: FakeHan
     assert handlers.stops == [False, True]
 
 
+def test_refresh_hands_on_the_path(client: ControlClient, handlers: FakeHandlers) -> None:
+    path = "/" + "ü\udc80" * 500
+    assert client.refresh(path, recursive=True) == 1
+    assert handlers.refreshes == [(path, True)]
+
+
 def test_followers_learn_what_is_owed_when_the_process_ends(client: ControlClient, server: ControlServer) -> None:
     owed = [OwedFile("left", "no network")]
     with client.follow() as farewell:
@@ -165,7 +171,7 @@ def test_a_silent_process_is_unreachable_after_the_deadline(
     handlers.release_status.set()
 
 
-@pytest.mark.parametrize("line", [b"not json\n", b"[]\n", b'{"op": "format"}\n', b"x" * 5000])
+@pytest.mark.parametrize("line", [b"not json\n", b"[]\n", b'{"op": "format"}\n', b"x" * 20_000])
 def test_a_request_that_makes_no_sense_is_refused(tmp_path: Path, server: ControlServer, line: bytes) -> None:
     with socket.socket(socket.AF_UNIX) as asker:
         asker.settimeout(5)

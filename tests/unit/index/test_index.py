@@ -15,13 +15,12 @@ from s3mount.clock import SystemClock
 from s3mount.errors import MountError
 from s3mount.index.index import Index
 from s3mount.index.multiparts import Intent
-from s3mount.index.schema import DDL, DUE_NEVER, SCHEMA_VERSION
+from s3mount.index.schema import DUE_NEVER, SCHEMA_VERSION
 from s3mount.model import ROOT_INO, ETag, Ino, Inode, ObjectKey
 
 FILE = Inode(Ino(0), stat.S_IFREG | 0o644, 0, 0, 0, 1, 1, content_generation=1, meta_generation=1)
 DIR = Inode(Ino(0), stat.S_IFDIR | 0o755, 0, 0, 0, 1, 1, nlink=2, meta_generation=1)
 LATER = 1 << 60
-COMPONENT_INDEX = "CREATE INDEX dentry_component ON dentry (parent, component) WHERE component IS NOT NULL;"
 
 
 class Stop(Exception):
@@ -200,20 +199,3 @@ def test_a_hundred_thousand_owed_rows_are_due_within_a_second(index: Index) -> N
         index.inodes.expedite(5, with_parked=True)
     assert len(index.inodes.due(5, 16, lambda ino: False)) == 16
     assert time.process_time() - began < 1.0
-
-
-def test_names_of_format_1_that_look_encoded_keep_their_keys(tmp_path: Path) -> None:
-    path = tmp_path / "index.sqlite"
-    with sqlite3.connect(path) as connection:
-        connection.executescript(DDL.replace("    component TEXT,\n", "").replace(COMPONENT_INDEX, ""))
-        connection.execute("INSERT INTO fact VALUES ('uuid', 'u')")
-        for ino, name in enumerate(["a%key", "caf%E9%name", "plain%"], start=2):
-            connection.execute("INSERT INTO dentry VALUES (1, ?, ?)", (name, ino))
-        connection.execute("PRAGMA user_version=1")
-    connection.close()
-    index = Index(path, SystemClock())
-    for name in ("a%key", "caf%E9%name", "plain%"):
-        ino = index.dentries.lookup(ROOT_INO, name)
-        assert ino is not None
-        assert index.dentries.path_key(replace(FILE, ino=ino)) == name
-    index.close()

@@ -8,7 +8,17 @@ import time
 import pytest
 from awscrt import checksums
 
-from s3mount.errors import Corrupt, Denied, Missing, PreconditionFailed, Rejected, StoreError, Throttled, Unreachable
+from s3mount.errors import (
+    Archived,
+    Corrupt,
+    Denied,
+    Missing,
+    PreconditionFailed,
+    Rejected,
+    StoreError,
+    Throttled,
+    Unreachable,
+)
 from s3mount.model import ETag, ObjectKey
 from s3mount.store.base import ABSENT, matches
 from s3mount.store.s3 import S3Store, open_store
@@ -193,6 +203,22 @@ def test_list_decodes_keys_and_times(store: S3Store, endpoint: Endpoint) -> None
     assert (page.next_token, list(page.prefixes)) == ("t", ["d\n/"])
     (found,) = page.objects
     assert (found.key, found.etag, found.last_modified_ns) == ("a\x01+ b", "e", 1767323045_678_000_000)
+
+
+@pytest.mark.parametrize("code", ["InvalidObjectState", "ObjectNotInActiveTierError"])
+def test_an_archived_object_is_named_with_the_command_that_restores_it(
+    store: S3Store, endpoint: Endpoint, code: str
+) -> None:
+    endpoint.replies = [error_reply(403, code)]
+    etag = ETag("e")
+    for call in (
+        lambda: store.get(KEY, start=0, end=1, if_match=etag),
+        lambda: store.copy(KEY, ObjectKey("b"), source_etag=etag, metadata={}, content_type="text/plain"),
+        lambda: store.copy_part(ObjectKey("b"), "u", 1, source=KEY, source_etag=etag, start=0, end=1),
+    ):
+        with pytest.raises(Archived, match="restore-object --bucket bucket --key p/a --restore-request"):
+            call()
+    assert len(endpoint.requests) == 3  # never tried again: a person has to act
 
 
 def test_delete_returns_what_failed(store: S3Store, endpoint: Endpoint) -> None:

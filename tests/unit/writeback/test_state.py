@@ -2,6 +2,7 @@
 
 import stat
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,23 @@ def test_a_root_with_a_key_gets_a_marker() -> None:
     assert (
         next_step(replace(DIR, **META, remote_key=ObjectKey("")), ObjectKey(""), has_root_key=True) is Step.PUT_MARKER
     )
+
+
+@pytest.mark.parametrize(
+    ("shadow", "primary", "step"),
+    [
+        (META, AT_KEY, Step.LINK),
+        (META | AT_KEY, AT_KEY, Step.LINK),
+        (META | CONTENT, AT_KEY, Step.LINK),
+        (META, AT_KEY | META, Step.WAIT),
+        (META, AT_KEY | CONTENT, Step.WAIT),
+        (META, {}, Step.WAIT),
+        ({}, AT_KEY, Step.NOTHING),
+    ],
+)
+def test_a_shadow_waits_for_its_primary(shadow: dict[str, Any], primary: dict[str, Any], step: Step) -> None:
+    row = replace(FILE, link_of=FILE.ino, **shadow)
+    assert next_step(row, ObjectKey("b"), has_root_key=False, primary=replace(FILE, **primary)) is step
 
 
 @pytest.mark.parametrize("is_claimed", [False, True])

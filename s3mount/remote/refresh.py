@@ -1,0 +1,83 @@
+"""Makes the index show what others changed at a path, whenever it was listed last.
+
+Called for `s3mount refresh`, from threads of the control socket, under no lock. A change of metadata alone keeps the
+ETag, so metadata is asked for anew too, at its next use. The kernel keeps attributes and names for a second more
+(bindings/).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from s3mount.errors import NotADirectory, NotFound
+from s3mount.index.index import Index
+from s3mount.model import ROOT_INO, Ino
+from s3mount.remote.lister import Lister
+
+
+class Refresher:
+    def __init__(self, index: Index, lister: Lister, *, on_listed: Callable[[int], None]):
+        """`on_listed` is told now and then how many directories were listed; what it raises ends the refresh."""
+        self._index = index
+        self._lister = lister
+        self._on_listed = on_listed
+        self._listed = 0
+
+    def refresh(self, path: Sequence[str], *, recursive: bool) -> int:
+        """List what the names of `path` lead to, and the directory it is in; with `recursive` all below that was listed
+        before, for the rest is listed at its first use. Returns how many directories were listed. Raises NotFound,
+        NotADirectory, StoreError."""
+        target: Ino | None = ROOT_INO
+        *above, name = path or [""]
+        if path:
+            parent = ROOT_INO
+            for between in above:
+                parent = self._child(parent, between)
+            was_there = self._index.dentries.lookup(parent, name)
+            self._relist(parent, but=name)
+            target = self._index.dentries.lookup(parent, name)
+            if target is None and was_there is None:
+                raise NotFound(f"/{'/'.join(path)}: no such file or directory in the bucket")
+        self._descend([target] if target is not None else [], recursive=recursive)
+        return self._listed
+
+    def _descend(self, waiting: list[Ino], *, recursive: bool) -> None:
+        """Bounded by the directories that the index has."""
+        while waiting:
+            inode = self._index.inodes.find(waiting.pop())
+            if inode is None:
+                continue
+            self._forget_metadata([inode.ino])
+            if not inode.is_dir:
+                continue
+            self._relist(inode.ino)
+            if recursive:
+                inodes = [self._index.inodes.find(ino) for _, ino in self._index.dentries.children(inode.ino)]
+                waiting += [child.ino for child in inodes if child is not None and child.is_dir and child.is_listed]
+
+    def _child(self, parent: Ino, name: str) -> Ino:
+        ino = self._index.dentries.lookup(parent, name)
+        if ino is None:
+            self._relist(parent)
+            ino = self._index.dentries.lookup(parent, name)
+        inode = None if ino is None else self._index.inodes.find(ino)
+        if inode is None:
+            raise NotFound(f"{name}: no such directory in the bucket")
+        if not inode.is_dir:
+            raise NotADirectory(f"{name} is not a directory")
+        return inode.ino
+
+    def _relist(self, ino: Ino, but: str | None = None) -> None:
+        """List a directory and forget the metadata of what is in it; with `but`, of this name alone."""
+        self._lister.relist(ino, lambda: self._on_listed(self._listed))
+        self._listed += 1
+        children = [child for name, child in self._index.dentries.children(ino) if but in (None, name)]
+        self._forget_metadata(children)
+        self._on_listed(self._listed)
+
+    def _forget_metadata(self, inos: Sequence[Ino]) -> None:
+        with self._index.transaction():
+            for ino in inos:
+                inode = self._index.inodes.find(ino)
+                if inode is None or inode.is_owed or inode.attempt_key is not None or inode.remote_etag is None:
+                    continue
+                self._index.inodes.update(replace(inode, metadata_known=False))
