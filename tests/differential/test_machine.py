@@ -27,15 +27,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.differential.served import ServedDrive
-from tests.differential.worker import Outcome, Refused, Worker
+from tests.differential.sides import STRANGER, Sides, Slot, Where
+from tests.differential.worker import Outcome, Refused
 from tests.support.linux import RENAME_EXCHANGE, RENAME_NOREPLACE
 from tests.support.os_like import NOW
 
 EXAMPLES = int(os.environ.get("S3MOUNT_DIFFERENTIAL_EXAMPLES", "60"))
 STEPS = int(os.environ.get("S3MOUNT_DIFFERENTIAL_STEPS", "30"))
 FUSE_MISSING = not (sys.platform.startswith("linux") and os.access("/dev/fuse", os.R_OK | os.W_OK))
-STRANGER = 54_321
 HANDLES_MAX = 6
 
 # Few names and shallow paths, so that calls meet each other.
@@ -64,28 +63,8 @@ WHO = st.sampled_from([0, 0, 1, 2])
 REMOUNTS = st.sampled_from([None, None, None, None, None, None, None, None, False, False, True])
 SLOT = st.integers(0, HANDLES_MAX)
 # What the drive does not do yet, left out of the comparison.
-MISSING = {"link", "mknod", "setxattr", "getxattr", "removexattr", "exchange", "fallocate"}
-ON_ORPHANS = {"fstat", "fchmod", "fchown", "futimens", "posix_fallocate", "lseek", "copy_file_range"}
-
-
-class Sides:
-    """Both file systems and the processes that use them; for all examples."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.chmod(0o755)
-        self.drive = ServedDrive(folder)
-        self.local = folder / "local"
-        self.local.mkdir()
-        stranger = STRANGER if os.geteuid() == 0 else None
-        self.workers = [Worker(), Worker(), Worker(stranger)]
-        self.numbers = itertools.count()
-
-    def end(self) -> None:
-        try:
-            for worker in self.workers:
-                worker.end()
-        finally:
-            self.drive.end()
+MISSING = {"link", "mknod", "setxattr", "getxattr", "removexattr", "exchange", "fallocate", "posix_fallocate"}
+ON_ORPHANS: set[str] = set()
 
 
 class Machine(RuleBasedStateMachine):
@@ -110,21 +89,12 @@ class Machine(RuleBasedStateMachine):
 
     # -- both at once --
 
-    def ask(self, who: int, name: str, *args: object) -> list[Outcome]:
-        """Slots are marked with their side, paths (a Path) put below it."""
-        outcomes: list[Outcome] = []
-        for side, root in enumerate(self.roots):
-            asked = [f"{root}/{a}" if isinstance(a, Where) else a for a in args]
-            asked = [f"{a.name}:{side}" if isinstance(a, Slot) else a for a in asked]
-            outcomes.append(self.sides.workers[who].call(name, *asked))
-        return outcomes
-
     def same(self, who: int, name: str, *args: object) -> Outcome:
         if name in MISSING or ("exchange" in MISSING and name == "rename" and args[-1] == RENAME_EXCHANGE):
             return None
         if "orphans" in MISSING and name in ON_ORPHANS and any(self.is_orphan(who, a) for a in args):
             return None
-        expected, found = self.ask(who, name, *args)
+        expected, found = self.sides.ask(who, self.roots, name, *args)
         assert found == expected, f"{name}{args} by {who}: the drive {found!r}, the host {expected!r}"
         return found
 
@@ -338,34 +308,11 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def all_is_equal(self) -> None:
-        expected, found = self.ask(0, "tree", Where(""))
+        expected, found = self.sides.ask(0, self.roots, "tree", Where(""))
         differing = {path for path in {*expected, *found} if expected.get(path) != found.get(path)}
         assert not differing, {path: (found.get(path), expected.get(path)) for path in sorted(differing)}
         for number in range(len(self.handles)):
             self.same_on(number, "fstat")
-
-
-class Where:
-    """A path of an example, to be put below each side's root."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __format__(self, spec: str) -> str:
-        return self.path
-
-    def __repr__(self) -> str:
-        return repr(self.path)
-
-
-class Slot:
-    """A handle; each side has its own under this name."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return self.name
 
 
 @pytest.fixture(scope="module")
@@ -392,3 +339,26 @@ def test_the_drive_does_what_the_host_does(sides: Sides) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+CHANGES = {
+    "bytes": lambda root: (root / "b").write_bytes(b"other"),
+    "mode": lambda root: (root / "b").chmod(0o600),
+    "owner": lambda root: os.chown(root / "b", 7, 8),
+    "mtime": lambda root: os.utime(root / "a", ns=(0, 5)),
+    "a name": lambda root: (root / "a" / "new").touch(),
+    "a link": lambda root: os.link(root / "b", root / "c"),
+    "an open file": lambda root: (root / "a" / "b").unlink(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_comparison_can_fail(sides: Sides, change: str) -> None:
+    """Whatever differs between the two is found; without this the machine could compare nothing."""
+    machine = type("DriveMachine", (Machine,), {"sides": sides})()
+    machine.start(b"data")
+    machine.all_is_equal()
+    CHANGES[change](machine.roots[0])
+    with pytest.raises(AssertionError):
+        machine.all_is_equal()
+    machine.teardown()
