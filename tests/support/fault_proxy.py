@@ -1,8 +1,8 @@
 """A hostile network in one process: an HTTP proxy on a loopback port that knows S3's operations and fails on demand.
 
-Used by tests/network and others, from any thread. A rule picks requests by operation, key and count; what no rule picks passes
-through. `line` is the state of the whole way: passing, silent, or cut. A thread accepts and one more serves each
-connection; all are ended by leaving the context.
+Used by tests/network and others, from any thread. A rule picks requests by operation, key and count; what no rule
+picks passes through. `line` is the state of the whole way: passing, silent, or cut. A thread accepts and one more
+serves each connection; all are ended by leaving the context.
 """
 
 import contextlib
