@@ -28,6 +28,10 @@ _SELECT = f"SELECT {', '.join(COLUMNS)} FROM inode"
 _INSERT = f"INSERT INTO inode ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 _UPDATE = f"UPDATE inode SET {', '.join(f'{name} = ?' for name in COLUMNS[1:])} WHERE ino = ?"
 _SHADOWS = "SELECT ino FROM inode WHERE link_of = ? ORDER BY ino"
+_UNMET = (
+    "SELECT 1 FROM inode INDEXED BY inode_unmet"
+    " WHERE metadata_known = 0 OR (is_listed = 0 AND (mode & 61440) = 16384) LIMIT 1"
+)
 assert COLUMNS[0] == "ino"
 
 
@@ -214,6 +218,10 @@ class Inodes:
             but,
         )
         return self.find(row[0]) if row else None
+
+    def are_all_met(self) -> bool:
+        """Whether every directory was listed and every object's metadata asked for."""
+        return self._database.row(_UNMET) is None
 
     def has_remote_below(self, dir_key: ObjectKey, end: str) -> bool:
         sql = "SELECT 1 FROM inode WHERE remote_key > ? AND remote_key < ? LIMIT 1"

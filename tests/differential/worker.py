@@ -149,6 +149,10 @@ class Calls:
         """All below `path`: attributes, and the bytes' digest, the target or the names."""
         found: dict[str, tuple[object, ...]] = {}
         groups: dict[int, str] = {}
+        # With a new index, how many names a file has is known when all were met.
+        for folder, directories, files in os.walk(path):
+            for name in [*directories, *files]:
+                os.lstat(os.path.join(folder, name))
         for folder, directories, files in os.walk(path):
             for name in [*directories, *files]:
                 place = os.path.join(folder, name)
