@@ -267,6 +267,8 @@ def _changed(inode: Inode, change: AttrChange) -> Inode:
     """`inode` with all of `change` but its size."""
     if change.mode is not None:
         inode = after_chmod(inode, change.mode)
+    if change.mtime_ns is not None and inode.atime_ns is None:
+        inode = replace(inode, atime_ns=inode.mtime_ns)  # as it was shown, or it would go along
     return replace(
         inode,
         mode=inode.mode if change.mode is None else stat.S_IFMT(inode.mode) | stat.S_IMODE(change.mode),

@@ -86,11 +86,14 @@ class Xattrs:
         self._change(ino, change)
 
     def remove(self, ino: Ino, name: str) -> None:
-        """Raises NoAttribute, NotSupported."""
+        """Raises NoAttribute, NotSupported. An access list may be removed where there is none: it is a wish for mode
+        bits alone, and every Linux file system grants it."""
         _check_name(name)
 
         def change(inode: Inode) -> Inode:
             xattrs = xattr_format.unpack(inode.xattrs)
+            if name in ACLS and name not in xattrs:
+                return inode
             if xattrs.pop(name, None) is None:
                 raise NoAttribute(name)
             return replace(inode, xattrs=xattr_format.pack(xattrs))

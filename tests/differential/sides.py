@@ -39,6 +39,7 @@ class Sides:
         self.drive = ServedDrive(folder)
         self.local = folder / "local"
         self.local.mkdir()
+        self.host_is_relatime = bool(os.statvfs(self.local).f_flag & os.ST_RELATIME)
         stranger = STRANGER if os.geteuid() == 0 else None
         self.workers = [Worker(), Worker(), Worker(stranger)]
         self.numbers = itertools.count()

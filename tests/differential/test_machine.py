@@ -27,58 +27,35 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.differential.sides import STRANGER, Sides, Slot, Where
+from tests.differential.choices import (
+    ACCESS,
+    ACCESS_LISTS,
+    ALLOCATIONS,
+    DATA,
+    EXTRAS,
+    MODES,
+    OFFSETS,
+    OWNERS,
+    PATHS,
+    REMOUNTS,
+    SLOT,
+    TARGETS,
+    TIMES,
+    WHO,
+)
+from tests.differential.sides import Sides, Slot, Where
 from tests.differential.worker import Outcome, Refused
 from tests.support.linux import (
-    FALLOC_KEEP_SIZE,
-    FALLOC_PUNCH_HOLE,
-    FALLOC_ZERO_RANGE,
     RENAME_EXCHANGE,
     RENAME_NOREPLACE,
 )
-from tests.support.os_like import NOW
 
 EXAMPLES = int(os.environ.get("S3MOUNT_DIFFERENTIAL_EXAMPLES", "60"))
 STEPS = int(os.environ.get("S3MOUNT_DIFFERENTIAL_STEPS", "30"))
 FUSE_MISSING = not (sys.platform.startswith("linux") and os.access("/dev/fuse", os.R_OK | os.W_OK))
 HANDLES_MAX = 6
 
-# Few names and shallow paths, so that calls meet each other.
-NAMES = st.sampled_from(["a", "b", "c", "é%+#?"])
-PATHS = st.one_of(
-    NAMES,
-    NAMES,
-    st.lists(NAMES, min_size=2, max_size=3).map("/".join),
-    st.sampled_from(["a/b", "a/c", "a/b", "a/", "b/", "a/.", "a/../b", "a/b/..", "n" * 256]),
-)
-TARGETS = st.one_of(NAMES, st.sampled_from(["../a", "a/b", ".", "..", "gone", "t" * 4095]))
-MODES = st.sampled_from([0o600, 0o644, 0o755, 0o777, 0o4755, 0o2775, 0o1777, 0o000, 0o6711])
-OWNERS = st.sampled_from([-1, 0, STRANGER, 1000])
-TIMES = st.one_of(st.none(), st.just(NOW), st.integers(-(10**18), 15 * 10**17))
-OFFSETS = st.one_of(st.integers(0, 40), st.sampled_from([4095, 4096, 65_536, 131_071, 200_000]))
-DATA = st.one_of(
-    st.binary(max_size=20), st.builds(lambda byte, size: byte * size, st.binary(min_size=1, max_size=1), OFFSETS)
-)
-ACCESS = st.sampled_from([os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_RDWR])
-EXTRAS = st.lists(
-    st.sampled_from([os.O_CREAT, os.O_CREAT, os.O_EXCL, os.O_TRUNC, os.O_APPEND, os.O_NOFOLLOW, os.O_DIRECTORY,
-                     os.O_SYNC]),
-    max_size=3,
-)  # fmt: skip
 STRANGERS = 2  # worker
-WHO = st.sampled_from([0, 0, 1, 2])
-ALLOCATIONS = st.sampled_from(
-    [
-        None,
-        0,
-        FALLOC_KEEP_SIZE,
-        FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE,
-        FALLOC_ZERO_RANGE,
-        FALLOC_ZERO_RANGE | FALLOC_KEEP_SIZE,
-    ]
-)
-REMOUNTS = st.sampled_from([None, None, None, None, None, None, None, None, False, False, True])
-SLOT = st.integers(0, HANDLES_MAX)
 
 
 class Machine(RuleBasedStateMachine):
@@ -178,7 +155,12 @@ class Machine(RuleBasedStateMachine):
 
     @rule(who=WHO, path=PATHS, atime=TIMES, mtime=TIMES)
     def utime(self, who: int, path: str, atime: int | str | None, mtime: int | str | None) -> None:
-        if not isinstance(self.same(who, "utime", Where(path), atime, mtime), Refused) and isinstance(atime, int):
+        """An atime that is left as it is was perhaps moved by reading: on the drive, of files only."""
+        outcomes = self.same(who, "utime", Where(path), atime, mtime), self.same(0, "lstat", Where(path))
+        if any(isinstance(outcome, Refused) for outcome in outcomes):
+            return
+        is_file = stat.S_ISREG(int(outcomes[1][0], 8))
+        if isinstance(atime, int) or (is_file and self.sides.host_is_relatime):
             self.same(0, "atime", Where(path))
 
     @rule(who=WHO, path=PATHS, name=st.sampled_from(["user.a", "user.b", "security.c", "trusted.d", "unknown.e"]),
@@ -190,6 +172,14 @@ class Machine(RuleBasedStateMachine):
     def getxattr(self, who: int, path: str, name: str) -> None:
         self.same(who, "getxattr", Where(path), name)
         self.same(who, "removexattr", Where(path), name)
+
+    @rule(who=WHO, path=PATHS, kind=st.sampled_from(["access", "default"]), entries=ACCESS_LISTS)
+    def set_access_list(self, who: int, path: str, kind: str, entries: bytes) -> None:
+        self.same(who, "setxattr", Where(path), f"system.posix_acl_{kind}", entries, 0)
+
+    @rule(who=WHO, path=PATHS, kind=st.sampled_from(["access", "default"]), removes=st.booleans())
+    def get_access_list(self, who: int, path: str, kind: str, removes: bool) -> None:
+        self.same(who, "removexattr" if removes else "getxattr", Where(path), f"system.posix_acl_{kind}")
 
     # -- bytes --
 
@@ -241,6 +231,23 @@ class Machine(RuleBasedStateMachine):
     def lseek(self, number: int, offset: int, whence: int) -> None:
         if not self.is_directory(number):  # where an entry is in a directory is the file system's own affair
             self.same_on(number, "lseek", offset, whence)
+
+    @precondition(lambda self: self.handles)
+    @rule(number=SLOT, data=DATA, offset=OFFSETS)
+    def write_mapped(self, number: int, data: bytes, offset: int) -> None:
+        """When a mapping's write moves the mtime is the kernel's affair, so it is set afterwards."""
+        if self.is_directory(number) or self.is_strangers(number):
+            return
+        self.same_on(number, "write_mapped", data, offset)
+        self.same_on(number, "fsync")
+        self.same_on(number, "futimens", 2_000)
+
+    @precondition(lambda self: self.handles)
+    @rule(number=SLOT)
+    def holes_are_zeros(self, number: int) -> None:
+        """Where holes are is each file system's own affair; that they are zeros is not."""
+        if not self.is_directory(number):
+            self.same_on(number, "false_holes")
 
     @precondition(lambda self: self.handles)
     @rule(number=SLOT, size=OFFSETS)
@@ -315,7 +322,10 @@ class Machine(RuleBasedStateMachine):
             return
         while self.handles:
             self.close(0)
+        before = self.sides.workers[0].call("inodes", str(self.roots[1]))
         self.sides.drive.remount(keep_index=keep_index)
+        if keep_index:
+            assert self.sides.workers[0].call("inodes", str(self.roots[1])) == before
 
     @invariant()
     def all_is_equal(self) -> None:

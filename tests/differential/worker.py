@@ -5,6 +5,7 @@ Two of them are two programs that use the same files at the same time. serve() i
 
 import errno
 import hashlib
+import mmap
 import os
 import pickle
 import stat
@@ -58,6 +59,29 @@ class Calls:
     def pwrite(self, slot: str, data: bytes, offset: int) -> int:
         return os.pwrite(self._fds[slot], data, offset)
 
+    def write_mapped(self, slot: str, data: bytes, offset: int) -> int:
+        """Through a shared mapping, as much of `data` as lies within the file."""
+        fd = self._fds[slot]
+        room = os.fstat(fd).st_size - offset
+        if room <= 0 or not data:
+            return 0
+        with mmap.mmap(fd, 0) as view:
+            view[offset : offset + len(data[:room])] = data[:room]
+        return len(data[:room])
+
+    def false_holes(self, slot: str) -> list[tuple[int, int]]:
+        """Ranges that are called a hole and are not zeros, or that are neither data nor a hole."""
+        fd, wrong, here = self._fds[slot], [], 0
+        size, position = os.fstat(fd).st_size, os.lseek(fd, 0, os.SEEK_CUR)
+        while here < size:
+            hole = os.lseek(fd, here, os.SEEK_HOLE)
+            data = _next_data(fd, hole, size)
+            if any(os.pread(fd, data - hole, hole)) or not here <= hole <= data:
+                wrong.append((hole, data))
+            here = data
+        os.lseek(fd, position, os.SEEK_SET)
+        return wrong
+
     def lseek(self, slot: str, offset: int, whence: int) -> int:
         return os.lseek(self._fds[slot], offset, whence)
 
@@ -94,8 +118,15 @@ class Calls:
     def lstat(self, path: str) -> tuple[object, ...]:
         return shown(os.lstat(path))
 
-    def atime(self, path: str) -> int:
-        return os.lstat(path).st_atime_ns
+    def atime(self, path: str) -> object:
+        return _set_time(os.lstat(path).st_atime_ns)
+
+    def inodes(self, path: str) -> dict[str, int]:
+        return {
+            os.path.join(folder, name): os.lstat(os.path.join(folder, name)).st_ino
+            for folder, directories, files in os.walk(path)
+            for name in [*directories, *files]
+        }
 
     def mkdir(self, path: str, mode: int) -> None:
         os.mkdir(path, mode)
@@ -159,7 +190,7 @@ class Calls:
                 state = os.lstat(place)
                 short = os.path.relpath(place, path)
                 group = "" if stat.S_ISDIR(state.st_mode) else groups.setdefault(state.st_ino, short)
-                found[short] = (*shown(state), group, _content(place, state))
+                found[short] = (*shown(state), group, _content(place, state), _attributes(place))
         return found
 
 
@@ -168,8 +199,25 @@ def shown(state: os.stat_result) -> tuple[object, ...]:
     directory's size is the file system's own affair, and so is, on some, its link count."""
     is_dir = stat.S_ISDIR(state.st_mode)
     size, links = (0, 0) if is_dir else (state.st_size, state.st_nlink)
-    mtime = state.st_mtime_ns if state.st_mtime_ns < SET_TIMES_END_NS else "now"
-    return (oct(state.st_mode), state.st_uid, state.st_gid, links, size, mtime)
+    return (oct(state.st_mode), state.st_uid, state.st_gid, links, size, _set_time(state.st_mtime_ns))
+
+
+def _set_time(time_ns: int) -> object:
+    return time_ns if time_ns < SET_TIMES_END_NS else "now"
+
+
+def _attributes(place: str) -> dict[str, bytes]:
+    names = sorted(os.listxattr(place, follow_symlinks=False))
+    return {name: os.getxattr(place, name, follow_symlinks=False) for name in names}
+
+
+def _next_data(fd: int, offset: int, size: int) -> int:
+    try:
+        return os.lseek(fd, offset, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return size
 
 
 def _content(place: str, state: os.stat_result) -> str:

@@ -106,6 +106,19 @@ def test_utimens_now_and_omit(fs: OsLike) -> None:
     assert code_of(fs.utime, "none", NOW, NOW) == errno.ENOENT
 
 
+def test_a_time_that_is_not_set_stays(fs: OsLike) -> None:
+    put(fs, "f")
+    fs.mkdir("d")
+    for path in ("f", "d"):
+        before = fs.stat(path)
+        fs.utime(path, None, 3_000)
+        assert (fs.stat(path).atime_ns, fs.stat(path).mtime_ns) == (before.atime_ns, 3_000)
+    put(fs, "g")
+    before = fs.stat("g")
+    fs.utime("g", 3_000, None)
+    assert (fs.stat("g").atime_ns, fs.stat("g").mtime_ns) == (3_000, before.mtime_ns)
+
+
 def test_times_survive_close_after_write(fs: OsLike) -> None:
     """cp -p and rsync set the time on the open file or right after close: nothing may move it later."""
     fh = fs.open("f", os.O_CREAT | os.O_WRONLY)
