@@ -13,7 +13,14 @@ from s3mount.model import Attr, AttrChange, Caller, DirEntry, Fh, Ino, Seek, Vol
 Ready = Callable[[], None]
 
 
+# (ino, None): content and attributes of this inode are not what they were; (parent, name): the name is gone.
+Tell = Callable[[Ino, str | None], None]
+
+
 class ServedFileSystem(Protocol):
+    def watch(self, tell: Tell) -> None:
+        """`tell` is called for each change that someone else made, from any thread; it must not block."""
+
     def lookup(self, parent: Ino, name: str) -> Attr: ...
 
     def getattr(self, ino: Ino) -> Attr: ...

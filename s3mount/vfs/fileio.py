@@ -55,8 +55,8 @@ class FileIO:
             raise IsADirectory("a directory is opened as one")
         with self._index.transaction():
             inode = links.identity(self._index, ino)
-            if inode is None:
-                raise Stale("removed meanwhile")
+            if inode is None or inode.is_lost:
+                raise Stale("removed or replaced meanwhile")
             fh = context.handles.open_file(inode.ino, flags)
         if flags & os.O_TRUNC:
             try:
@@ -85,6 +85,8 @@ class FileIO:
             end = min(offset + size, inode.size)
             if offset >= end:
                 return b""
+            if inode.is_lost:
+                raise Stale("the object was removed or replaced by someone else")
             try:
                 data = context.cache.read(inode.ino, inode.remote, start=offset, end=end)
             except Archived as error:
@@ -148,7 +150,7 @@ class FileIO:
             return 0
         if offset + size > context.properties.object_bytes_max:
             raise FileTooLarge("larger than the largest object")
-        room = size + context.cache.zeros_room(max(0, offset - context.live(handle.ino).size))
+        room = size + context.cache.zeros_room(context.live(handle.ino).size, offset)
         with context.cache.reserve(room, context.options.room_deadline_s), context.locks.of(handle.ino):
             inode = self.begin_change(handle)
             if handle.appends and not is_page:
@@ -168,7 +170,7 @@ class FileIO:
             raise InvalidArgument("negative size")
         if size > context.properties.object_bytes_max:
             raise FileTooLarge("larger than the largest object")
-        room = context.cache.zeros_room(max(0, size - context.live(ino).size))
+        room = context.cache.zeros_room(context.live(ino).size, size)
         with context.cache.reserve(room, context.options.room_deadline_s), context.locks.of(ino):
             inode = self._begin_change(ino)
             context.writeback.before_change(ino, min(size, inode.size), None)

@@ -18,6 +18,7 @@ from s3mount.model import Attr, AttrChange, Caller, DirEntry, Fh, Ino, Inode, Se
 from s3mount.vfs.context import VfsContext
 from s3mount.vfs.failures import fs_errors_only
 from s3mount.vfs.fileio import FileIO
+from s3mount.vfs.foreign_changes import Tell
 from s3mount.vfs.hard_links import HardLinks
 from s3mount.vfs.namespace import Namespace
 from s3mount.vfs.privileges import CAPABILITIES
@@ -40,14 +41,22 @@ class FileSystem:
         self._xattrs = Xattrs(context)
         self.offline_timeout_s = context.options.offline_timeout_s
 
+    def watch(self, tell: Tell) -> None:
+        """`tell` hears of what others change in the bucket, as soon as it is known here: (ino, None) when content and
+        attributes are not what they were, (parent, name) when a name is gone. It must not block or call back."""
+        self._context.foreign.watch(tell)
+
     # -- attributes ----------------------------------------------------------------------------------------------
 
     @fs_errors_only
     def lookup(self, parent: Ino, name: str) -> Attr:
         """The inode of that name; its directory is as fresh as promised. Raises NotFound, NotADirectory."""
         context = self._context
-        ino = context.lookup(context.directory(parent), name)
-        return context.attr(context.known(context.live(ino)))
+        inode = context.known(context.live(context.lookup(context.directory(parent), name)))
+        if not inode.nlink:
+            # What was asked for its metadata was another version of an open file, which is a new inode now.
+            inode = context.known(context.live(context.lookup(parent, name)))
+        return context.attr(inode)
 
     @fs_errors_only
     def getattr(self, ino: Ino) -> Attr:

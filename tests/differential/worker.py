@@ -70,9 +70,6 @@ class Calls:
     def fstat(self, slot: str) -> tuple[object, ...]:
         return shown(os.fstat(self._fds[slot]))
 
-    def nlink(self, slot: str) -> int:
-        return os.fstat(self._fds[slot]).st_nlink
-
     def fchmod(self, slot: str, mode: int) -> None:
         os.fchmod(self._fds[slot], mode)
 

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.linux import RENAME_EXCHANGE, RENAME_NOREPLACE
+from tests.support.linux import FALLOC_PUNCH_HOLE, RENAME_EXCHANGE, RENAME_NOREPLACE
 from tests.support.os_like import NOW, OsLike, put
 
 OTHER_FILE_SYSTEM = Path("/dev/shm")
@@ -27,6 +27,7 @@ TOO_LARGE = (1 << 43) + 1  # over S3's 5 TiB
 class Where(enum.Enum):
     ALL = "every driver"
     KERNEL = "only where there is a kernel: it answers for every file system alike"
+    KEPT = "where there is a kernel, and a drive that has such things: the reference tree has not"
     DRIVE = "only on the drive, whose limits the host's folder need not have"
 
 
@@ -118,7 +119,7 @@ def connect(fs: OsLike) -> None:
             os.close(below)
 
 
-A, K, D = Where.ALL, Where.KERNEL, Where.DRIVE
+A, K, X, D = Where.ALL, Where.KERNEL, Where.KEPT, Where.DRIVE
 NEW = os.O_CREAT | os.O_WRONLY
 EXCLUSIVE = NEW | os.O_EXCL
 
@@ -189,6 +190,10 @@ ROWS = [
         lambda fs: opened(fs, "f", os.O_WRONLY, lambda fh: os.posix_fallocate(fh, 0, 0)), K),
     Row("posix_fallocate", "open for reading only", "EBADF",
         lambda fs: opened(fs, "f", os.O_RDONLY, lambda fh: os.posix_fallocate(fh, 0, 1)), K),
+    Row("fallocate", "to punch a hole without FALLOC_FL_KEEP_SIZE", "EOPNOTSUPP",
+        lambda fs: opened(fs, "f", os.O_WRONLY, lambda fh: fs.fallocate(fh, FALLOC_PUNCH_HOLE, 0, 1)), K),
+    Row("fallocate", "ends beyond the largest object (5 TiB)", "EFBIG",
+        lambda fs: opened(fs, "f", os.O_WRONLY, lambda fh: fs.fallocate(fh, 0, TOO_LARGE, 1)), D),
     Row("copy_file_range", "onto itself, overlapping", "EINVAL",
         lambda fs: opened(fs, "f", os.O_RDWR, lambda fh: os.copy_file_range(fh, fh, 2, 0, 1)), K),
     Row("mmap", "to write, open for reading only", "EACCES", map_for_writing, K),
@@ -277,6 +282,20 @@ ROWS = [
     Row("chown", "below a file", "ENOTDIR", lambda fs: fs.chown("f/x", -1, -1)),
     Row("utimensat", "missing", "ENOENT", lambda fs: fs.utime("none", NOW, NOW)),
     Row("utimensat", "below a file", "ENOTDIR", lambda fs: fs.utime("f/x", NOW, NOW)),
+    # -- extended attributes --
+    Row("setxattr", "XATTR_CREATE, it is there", "EEXIST",
+        lambda fs: os.setxattr(at(fs, "g"), "user.a", b"2", os.XATTR_CREATE), X),
+    Row("setxattr", "XATTR_REPLACE, it is not there", "ENODATA",
+        lambda fs: os.setxattr(at(fs, "f"), "user.a", b"2", os.XATTR_REPLACE), X),
+    Row("setxattr", "a name over 255 bytes", "ERANGE", lambda fs: os.setxattr(at(fs, "f"), f"user.{LONG}", b""), K),
+    Row("setxattr", "a value over 64 KiB", "E2BIG", lambda fs: os.setxattr(at(fs, "f"), "user.a", bytes(65_537)), K),
+    Row("setxattr", "`user.` of a symlink", "EPERM",
+        lambda fs: os.setxattr(at(fs, "link"), "user.a", b"1", follow_symlinks=False), K),
+    Row("setxattr", "no known namespace", "EOPNOTSUPP", lambda fs: os.setxattr(at(fs, "f"), "other.a", b"1"), X),
+    Row("setxattr", "missing", "ENOENT", lambda fs: os.setxattr(at(fs, "none"), "user.a", b"1"), K),
+    Row("getxattr", "it is not there", "ENODATA", lambda fs: os.getxattr(at(fs, "f"), "user.a"), X),
+    Row("getxattr", "no known namespace", "EOPNOTSUPP", lambda fs: os.getxattr(at(fs, "f"), "other.a"), X),
+    Row("removexattr", "it is not there", "ENODATA", lambda fs: os.removexattr(at(fs, "f"), "user.a"), X),
 ]  # fmt: skip
 
 OTHERS = "tests/security/test_other_users.py"
@@ -286,12 +305,6 @@ LINKS = "tests/faults/test_hard_links.py::test_what_is_refused"
 ELSEWHERE = [
     Elsewhere("link", "the file has 65 000 names", "EMLINK", LINKS),
     Elsewhere("link", "the mount has `--hard-links=deny`", "EPERM", LINKS),
-    Elsewhere("getxattr, removexattr", "no such attribute", "ENODATA", f"{ON_THE_MOUNT}::test_xattrs"),
-    Elsewhere("setxattr", "XATTR_CREATE, it is there", "EEXIST", f"{ON_THE_MOUNT}::test_xattrs"),
-    Elsewhere("setxattr", "XATTR_REPLACE, it is not there", "ENODATA", f"{ON_THE_MOUNT}::test_xattrs"),
-    Elsewhere("setxattr", "a namespace that Linux does not have", "ENOTSUP", f"{ON_THE_MOUNT}::test_xattrs"),
-    Elsewhere("setxattr", "a name over 255 bytes", "ERANGE", f"{ON_THE_MOUNT}::test_xattrs"),
-    Elsewhere("setxattr", "a value over 64 KiB", "E2BIG", f"{ON_THE_MOUNT}::test_xattrs"),
     Elsewhere("setxattr", "an object's 2 KB of metadata do not hold it", "ENOSPC", f"{ON_THE_MOUNT}::test_xattrs"),
     Elsewhere("setxattr", "a default access list of a file", "EACCES",
               f"{ON_THE_MOUNT}::test_access_lists_are_enforced"),

@@ -244,10 +244,10 @@ def test_symlinks_to_directories_and_loops(fs: OsLike) -> None:
     assert code_of(fs.readlink, "d/f") == errno.EINVAL
 
 
-def test_mknod_of_a_regular_file(fs: OsLike, fuse: Path) -> None:
-    os.mknod(fuse / "regular", 0o600)
+def test_mknod_of_a_regular_file(fs: OsLike, mounted: Path) -> None:
+    os.mknod(mounted / "regular", 0o600)
     assert fs.stat("regular").mode == stat.S_IFREG | 0o600
-    assert code_of(os.mknod, fuse / "regular") == errno.EEXIST
+    assert code_of(os.mknod, mounted / "regular") == errno.EEXIST
 
 
 def test_statfs(fs: OsLike) -> None:

@@ -64,6 +64,9 @@ class ReferenceTree:
         self.handles: dict[int, RefHandle] = {}
         self.root = self._new(stat.S_IFDIR | root_mode, Caller(uid, gid))
 
+    def watch(self, tell: object) -> None:
+        """Nobody else has a hand in this tree."""
+
     # -- lookup --
 
     def _new(self, mode: int, caller: Caller, target: str = "") -> RefInode:

@@ -12,7 +12,7 @@ from tests.programs.conftest import remount_with_an_empty_cache
 from tests.programs.running import DEADLINE_S, Programs
 from tests.support.cli_mount import CliMount
 from tests.support.s3_server import S3Server
-from tests.support.trees import make_awkward_tree, picture_of
+from tests.support.trees import make_awkward_tree, make_special_tree, picture_of, special_picture_of
 
 SEED = int(os.environ.get("S3MOUNT_TREE_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 STANDARD_LIBRARY = Path(sysconfig.get_paths()["stdlib"])
@@ -140,6 +140,32 @@ def test_tar(programs: Programs, folder: Path, tree: Path, tmp_path: Path) -> No
     assert {path: what[4] for path, what in picture_of(tmp_path / "back").items()} == {
         path: what[4] for path, what in picture_of(tree).items()
     }
+
+
+def test_links_attributes_and_access_lists(programs: Programs, drive: CliMount, folder: Path, tmp_path: Path) -> None:
+    """cp, tar and rsync bring them in and out, and they are there after the cache was thrown away."""
+    source, back = tmp_path / "special", tmp_path / "back"
+    make_special_tree(source)
+    before = special_picture_of(source)
+    back.mkdir()
+    tar_words = ("--format=posix", "--xattrs", "--xattrs-include=*", "--acls")
+    programs.run("cp", "-a", source, folder / "cp")
+    programs.run("tar", *tar_words, "--create", "--file", tmp_path / "in.tar", "-C", source, ".")
+    (folder / "tar").mkdir()
+    programs.run("tar", *tar_words, "-xpf", tmp_path / "in.tar", "-C", folder / "tar")
+    programs.run("rsync", "-aHAX", "--devices", "--specials", f"{source}/", folder / "rsync/")
+    for tool in ("cp", "tar", "rsync"):
+        assert special_picture_of(folder / tool) == before, tool
+    remount_with_an_empty_cache(drive)
+    for tool in ("cp", "tar", "rsync"):
+        found = special_picture_of(folder / tool)
+        # SeaweedFS drops what `dir/` objects say of directories.
+        assert {path: what for path, what in found.items() if path != "folder"} == {
+            path: what for path, what in before.items() if path != "folder"
+        }, tool
+    programs.run("cp", "-a", folder / "cp", back / "cp")
+    assert special_picture_of(back / "cp").keys() == before.keys()
+    assert special_picture_of(back / "cp")["folder/three"] == before["folder/three"]
 
 
 def test_mv_across_file_systems(programs: Programs, folder: Path, tree: Path, tmp_path: Path) -> None:

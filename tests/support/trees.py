@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import stat
+import struct
 import sysconfig
 from pathlib import Path
 
@@ -106,6 +107,45 @@ def _make_file(path: Path, content: bytes, mode: int, time_ns: int) -> None:
 def files_of(root: Path) -> dict[str, Path]:
     """Every regular file below `root` by its path relative to it."""
     return {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file() and not path.is_symlink()}
+
+
+def make_special_tree(target: Path) -> None:
+    """Files with several names, extended attributes and access lists, and, as root, fifos and devices."""
+    target.mkdir()
+    (target / "folder").mkdir()
+    (target / "one").write_text("one file, three names")
+    os.link(target / "one", target / "two")
+    os.link(target / "one", target / "folder" / "three")
+    (target / "alone").write_text("x")
+    for path in (target / "one", target / "folder"):
+        os.setxattr(path, "user.comment", "grüße \0 and more".encode())
+        os.setxattr(path, "user.empty", b"")
+    # Versions, then entries of tag, permissions and id, as acl(5) and linux/posix_acl_xattr.h have them.
+    entries = [(0x01, 6, -1), (0x02, 7, 1234), (0x04, 4, -1), (0x10, 7, -1), (0x20, 0, -1)]
+    packed = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    os.setxattr(target / "alone", "system.posix_acl_access", packed)
+    os.setxattr(target / "folder", "system.posix_acl_default", packed)
+    os.mkfifo(target / "fifo", 0o640)
+    if os.geteuid() == 0:
+        os.mknod(target / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        os.mknod(target / "disk", stat.S_IFBLK | 0o660, os.makedev(7, 200))
+        os.setxattr(target / "two", "trusted.word", b"t")
+    # rsync takes two times within a second for equal.
+    for number, path in enumerate(sorted(target.rglob("*"), reverse=True)):
+        os.utime(path, ns=(0, 1_500_000_000_123_456_789 + number))
+
+
+def special_picture_of(root: Path) -> dict[str, tuple[object, ...]]:
+    """Kind and mode, the first name of the same file, the device, and all extended attributes, by path."""
+    found: dict[str, tuple[object, ...]] = {}
+    names: dict[int, str] = {}
+    for path in sorted(root.rglob("*")):
+        state, short = path.lstat(), path.relative_to(root).as_posix()
+        first = "" if path.is_dir() else names.setdefault(state.st_ino, short)
+        links = 0 if path.is_dir() else state.st_nlink
+        attributes = {name: os.getxattr(path, name, follow_symlinks=False) for name in sorted(os.listxattr(path))}
+        found[short] = (oct(state.st_mode), first, links, state.st_rdev, state.st_mtime_ns, attributes)
+    return found
 
 
 def picture_of(root: Path, *, of_directories: bool = True) -> dict[str, tuple[object, ...]]:
