@@ -145,6 +145,7 @@ class Drive:
                 discards=Discards(self.index, self.cache),
                 archived=self._archived,
                 departed=departed,
+                foreign=observer,
             )
         )
         self.writeback.start()

@@ -188,6 +188,11 @@ class Inode:
             return None
         return RemoteObject(self.remote_key, self.remote_etag, self.remote_size)
 
+    @property
+    def is_lost(self) -> bool:
+        """A file whose bytes are neither owed nor in the bucket: its object was someone else's to replace or remove."""
+        return self.is_file and self.size > 0 and self.remote is None and not self.content_owed
+
     def attr(self, hole_bytes: int = 0) -> Attr:
         """`hole_bytes`: how much of the size takes no room."""
         blocks = -(-(self.size - hole_bytes) // 512)

@@ -12,18 +12,19 @@ Not in the table on purpose, so that the kernel or libfuse answers without an up
 
 import ctypes
 import errno
+import itertools
 import logging
 import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from s3mount.bindings import lowlevel_abi as abi
 from s3mount.bindings.error_codes import errno_of
 from s3mount.bindings.served import ServedFileSystem
-from s3mount.bindings.stat_buffer import ATTR_TIMEOUT_S, attr_change, entry_bytes, stat_bytes, statvfs_of
+from s3mount.bindings.stat_buffer import ATTR_TIMEOUT_S, attr_change, dirent_bytes, entry_bytes, stat_bytes, statvfs_of
 from s3mount.errors import FsError
 from s3mount.model import Attr, Caller, DirEntry, Fh, Ino, Seek, VolumeInfo
 
@@ -181,7 +182,7 @@ class FuseCallbacks:
         return self._filesystem.getxattr(ino, name.decode(*_ENCODING))
 
     def listxattr(self, request: int, ino: Ino, size: int) -> bytes:
-        return b"".join(name.encode(*_ENCODING) + b"\0" for name in self._filesystem.listxattr(ino))
+        return b"".join(name.encode(*_ENCODING) + b"\0" for name in self._filesystem.listxattr(ino, _caller(request)))
 
     def setxattr(self, request: int, ino: Ino, name: bytes, value: int | None, size: int, flags: int) -> None:
         data = ctypes.string_at(value, size) if value else b""
@@ -198,7 +199,7 @@ class FuseCallbacks:
         )
 
     def open(self, request: int, ino: Ino, info: int) -> Fh:
-        return self._filesystem.open(ino, _file_info(info).flags)
+        return self._filesystem.open(ino, _file_info(info).flags, _caller(request))
 
     def read(self, request: int, ino: Ino, size: int, offset: int, info: int) -> bytes:
         data = self._filesystem.read(_fh(info), offset, size)
@@ -247,7 +248,7 @@ class FuseCallbacks:
         self._filesystem.releasedir(fh)
 
     def readdir(self, request: int, ino: Ino, size: int, offset: int, info: int) -> Packed:
-        return self._list(request, ino, size, offset, info, abi.add_direntry, _stat_of)
+        return self._list(request, ino, size, offset, info, abi.add_direntry, _dirent_of)
 
     def readdirplus(self, request: int, ino: Ino, size: int, offset: int, info: int) -> Packed:
         return self._list(request, ino, size, offset, info, abi.add_direntry_plus, _entry_of)
@@ -260,9 +261,11 @@ class FuseCallbacks:
         entries = self._filesystem.readdir(_fh(info), from_start=offset == 0)
         buffer = ctypes.create_string_buffer(size)
         start, used = ctypes.addressof(buffer), 0
-        for place, entry in _numbered(ino, entries, offset):
+        left = map(entries.__getitem__, range(max(offset - 2, 0), len(entries)))
+        shown = itertools.chain(_dots(ino)[offset:], left)
+        for place, entry in enumerate(shown, offset + 1):
             name = entry.name.encode(*_ENCODING)
-            needed = add(request, start + used, size - used, name, describe(entry), place + 1)
+            needed = add(request, start + used, size - used, name, describe(entry), place)
             if needed > size - used:
                 break
             used += needed
@@ -275,21 +278,14 @@ class FuseCallbacks:
         self._filesystem.fsyncdir(_fh(info), bool(datasync))
 
 
-def _numbered(ino: Ino, entries: Any, offset: int) -> Iterator[tuple[int, DirEntry]]:
-    for place in range(offset, 2):
-        yield place, _dots(ino)[place]
-    for place in range(max(offset - 2, 0), len(entries)):
-        yield place + 2, entries[place]
-
-
 def _dots(ino: Ino) -> tuple[DirEntry, DirEntry]:
     here = Attr(ino, stat.S_IFDIR, 0, 0, 0, 0, 0, 0, 0)
     above = Attr(UNKNOWN_INO, stat.S_IFDIR, 0, 0, 0, 0, 0, 0, 0)
     return DirEntry(".", here, is_complete=False), DirEntry("..", above, is_complete=False)
 
 
-def _stat_of(entry: DirEntry) -> bytes:
-    return stat_bytes(entry.attr)
+def _dirent_of(entry: DirEntry) -> bytes:
+    return dirent_bytes(entry.attr)
 
 
 def _entry_of(entry: DirEntry) -> bytes:

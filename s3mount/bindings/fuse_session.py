@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 
 from s3mount.bindings import lowlevel_abi as abi
 from s3mount.bindings.fuse import FuseCallbacks
+from s3mount.bindings.invalidation import Invalidation
 from s3mount.bindings.mount_point import StderrCapture, check_mountpoint, option_text
 from s3mount.bindings.served import Ready, ServedFileSystem
 from s3mount.errors import MountPointUnusable
+from s3mount.model import Ino
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +83,7 @@ def run_fuse(
     why = ""
     try:
         with capture:
-            status = _serve(FuseCallbacks(filesystem), mountpoint, settings, on_init)
+            status = _serve(filesystem, mountpoint, settings, on_init)
             if not is_mounted.is_set():
                 raise _Refused(f"libfuse's loop ended with {status}")
     except _Refused as error:
@@ -94,11 +96,11 @@ def run_fuse(
         log.info("serving %s was ended by signal %d", mountpoint, status)
 
 
-def _serve(callbacks: FuseCallbacks, mountpoint: str, settings: _Settings, on_init: Ready) -> int:
+def _serve(filesystem: ServedFileSystem, mountpoint: str, settings: _Settings, on_init: Ready) -> int:
     """Mount, serve, unmount: what session_loop returned. Raises _Refused when it came to no mount."""
     operations = abi.fuse_lowlevel_ops()
     operations.init = abi.init_t(_init_callback(on_init))
-    callbacks.fill(operations)
+    FuseCallbacks(filesystem).fill(operations)
     arguments = [b"s3mount", b"-o", settings.mount_options.encode("utf-8", "surrogateescape")]
     argv = (ctypes.c_char_p * (len(arguments) + 1))(*arguments)
     session = abi.session_new(
@@ -106,6 +108,8 @@ def _serve(callbacks: FuseCallbacks, mountpoint: str, settings: _Settings, on_in
     )  # fmt: skip
     if not session:
         raise _Refused("no session")
+    invalidation = _invalidation(session)
+    filesystem.watch(invalidation.note)
     # libfuse takes over the signals that are at their default; Python has a handler of its own for this one.
     interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
@@ -113,6 +117,7 @@ def _serve(callbacks: FuseCallbacks, mountpoint: str, settings: _Settings, on_in
             raise _Refused("not mounted")
         try:
             abi.set_signal_handlers(session)
+            invalidation.start()
             # The folder that it was started in must not stay in use for as long as the mount lives.
             os.chdir("/")
             return abi.session_loop(
@@ -125,8 +130,20 @@ def _serve(callbacks: FuseCallbacks, mountpoint: str, settings: _Settings, on_in
             abi.remove_signal_handlers(session)
             abi.session_unmount(session)
     finally:
-        abi.session_destroy(session)
+        if invalidation.end():
+            abi.session_destroy(session)
         signal.signal(signal.SIGINT, interrupt)
+
+
+def _invalidation(session: int) -> Invalidation:
+    def forget_inode(ino: Ino) -> int:
+        return int(abi.notify_inval_inode(session, ino, 0, 0))
+
+    def forget_name(parent: Ino, name: str) -> int:
+        encoded = name.encode("utf-8", "surrogateescape")
+        return int(abi.notify_inval_entry(session, parent, encoded, len(encoded)))
+
+    return Invalidation(forget_inode, forget_name)
 
 
 def _init_callback(on_init: Ready) -> Any:

@@ -145,6 +145,8 @@ session_mount = _function(blocking, "fuse_session_mount", c_int, address, c_char
 session_unmount = _function(blocking, "fuse_session_unmount", None, address)
 session_destroy = _function(blocking, "fuse_session_destroy", None, address)
 session_exit = _function(blocking, "fuse_session_exit", None, address)
+notify_inval_inode = _function(blocking, "fuse_lowlevel_notify_inval_inode", c_int, address, ino_t, off_t, off_t)
+notify_inval_entry = _function(blocking, "fuse_lowlevel_notify_inval_entry", c_int, address, ino_t, c_char_p, c_size_t)
 set_signal_handlers = _function(blocking, "fuse_set_signal_handlers", c_int, address)
 remove_signal_handlers = _function(blocking, "fuse_remove_signal_handlers", None, address)
 

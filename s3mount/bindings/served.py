@@ -13,7 +13,14 @@ from s3mount.model import Attr, AttrChange, Caller, DirEntry, Fh, Ino, Seek, Vol
 Ready = Callable[[], None]
 
 
+# (ino, None): content and attributes of this inode are not what they were; (parent, name): the name is gone.
+Tell = Callable[[Ino, str | None], None]
+
+
 class ServedFileSystem(Protocol):
+    def watch(self, tell: Tell) -> None:
+        """`tell` is called for each change that someone else made, from any thread; it must not block."""
+
     def lookup(self, parent: Ino, name: str) -> Attr: ...
 
     def getattr(self, ino: Ino) -> Attr: ...
@@ -39,7 +46,7 @@ class ServedFileSystem(Protocol):
     def getxattr(self, ino: Ino, name: str) -> bytes | None:
         """None: there is none of that name."""
 
-    def listxattr(self, ino: Ino) -> Sequence[str]: ...
+    def listxattr(self, ino: Ino, caller: Caller) -> Sequence[str]: ...
 
     def setxattr(self, ino: Ino, name: str, value: bytes, flags: int) -> None: ...
 
@@ -47,7 +54,7 @@ class ServedFileSystem(Protocol):
 
     def create(self, parent: Ino, name: str, mode: int, flags: int, caller: Caller) -> tuple[Attr, Fh]: ...
 
-    def open(self, ino: Ino, flags: int) -> Fh: ...
+    def open(self, ino: Ino, flags: int, caller: Caller) -> Fh: ...
 
     def read(self, fh: Fh, offset: int, size: int) -> bytes: ...
 

@@ -59,6 +59,20 @@ _pack_entry = _ENTRY.pack
 assert _ENTRY.size == ctypes.sizeof(fuse_entry_param)
 
 
+_INO_FIRST = mfusepy.c_stat.st_ino.offset < mfusepy.c_stat.st_mode.offset
+
+
+def _dirent_layout() -> str:
+    layout, end = "=", 0
+    for field in (mfusepy.c_stat.st_ino, mfusepy.c_stat.st_mode)[:: 1 if _INO_FIRST else -1]:
+        layout += f"{field.offset - end}x{_CODES[field.size]}"
+        end = field.offset + field.size
+    return layout + f"{ctypes.sizeof(mfusepy.c_stat) - end}x"
+
+
+_pack_dirent = struct.Struct(_dirent_layout()).pack
+
+
 def _values(attr: Attr) -> tuple[int, ...]:
     atime_s, atime_ns = divmod(attr.atime_ns, NS_PER_S)
     mtime_s, mtime_ns = divmod(attr.mtime_ns, NS_PER_S)
@@ -85,6 +99,11 @@ def _values(attr: Attr) -> tuple[int, ...]:
 def stat_bytes(attr: Attr) -> bytes:
     """A whole struct stat."""
     return _pack_stat(*_in_order(_values(attr)))
+
+
+def dirent_bytes(attr: Attr) -> bytes:
+    """A struct stat with what a plain directory entry shows: the number, and the type, 0 for "not known yet"."""
+    return _pack_dirent(*((attr.ino, attr.mode) if _INO_FIRST else (attr.mode, attr.ino)))
 
 
 def entry_bytes(attr: Attr, *, is_complete: bool = True) -> bytes:

@@ -71,7 +71,7 @@ class Budget:
 
     def try_reserve(self, size: int) -> Reservation | None:
         with self._changed:
-            if self._used + self._promised + size > self.limit_bytes:
+            if size and self._used + self._promised + size > self.limit_bytes:
                 return None
             self._promised += size
             return Reservation(self, size)

@@ -23,7 +23,7 @@ from s3mount.cache.evictor import Evictor
 from s3mount.cache.extents import Extents
 from s3mount.cache.fetcher import CLOSE_DEADLINE_S, Fetcher, Piece
 from s3mount.cache.ground import Ground
-from s3mount.cache.holes import HOLE_BLOCK_BYTES, Holes, SparseFiles
+from s3mount.cache.holes import Holes, SparseFiles
 from s3mount.cache.open_files import OpenFiles
 from s3mount.cache.table import BlockFiles
 from s3mount.clock import Clock
@@ -207,9 +207,14 @@ class FileCache:
             self._on_pressure()
             self._budget.wait(seen, min(PRESSURE_INTERVAL_S, deadline_s))
 
-    def zeros_room(self, size: int) -> int:
-        """How much room to reserve for `size` zeros: what lies outside of whole blocks, where the disk has holes."""
-        return min(size, 2 * HOLE_BLOCK_BYTES) if self._disk.can_punch else size
+    def zeros_room(self, start: int, end: int) -> int:
+        """How much room to reserve for zeros in [start, end): for what is no hole, where the disk has holes."""
+        if start >= end:
+            return 0
+        holes = Holes()
+        if self._disk.can_punch:
+            holes.dig(start, end)
+        return end - start - holes.total
 
     # -- changing ------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,8 @@ from s3mount.index.schema import DUE_NEVER
 from s3mount.model import ROOT_INO, Ino, Inode, ObjectKey
 
 CACHED_INODES_MAX = 100_000
+READ_TOGETHER_MIN = 1000
+READ_AT_ONCE = 500
 COLUMNS = tuple(field.name for field in fields(Inode))
 OWED = "nlink > 0 AND (content_generation > content_uploaded OR meta_generation > meta_uploaded)"
 
@@ -26,13 +28,16 @@ _SELECT = f"SELECT {', '.join(COLUMNS)} FROM inode"
 _INSERT = f"INSERT INTO inode ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 _UPDATE = f"UPDATE inode SET {', '.join(f'{name} = ?' for name in COLUMNS[1:])} WHERE ino = ?"
 _SHADOWS = "SELECT ino FROM inode WHERE link_of = ? ORDER BY ino"
+_UNMET = (
+    "SELECT 1 FROM inode INDEXED BY inode_unmet"
+    " WHERE metadata_known = 0 OR (is_listed = 0 AND (mode & 61440) = 16384) LIMIT 1"
+)
 assert COLUMNS[0] == "ino"
 
 
 _fields: Callable[[Inode], tuple[Any, ...]] = attrgetter(*COLUMNS)
 _TARGET = COLUMNS.index("target")
 _TIMES = tuple(COLUMNS.index(name) for name in ("mtime_ns", "ctime_ns", "atime_ns"))
-_TARGET = COLUMNS.index("target")
 _SQLITE_INTEGERS = range(-(1 << 63), 1 << 63)
 
 
@@ -101,6 +106,21 @@ class Inodes:
         if inode is None:
             raise KeyError(ino)
         return inode
+
+    def get_all(self, inos: Sequence[Ino]) -> Sequence[Inode]:
+        """`get` of each. Many that are not in memory are read together, and not kept: a directory larger than the
+        cache would push out everything else."""
+        with self._database.locked():
+            found = {ino: inode for ino in inos if (inode := self._staged.get(ino) or self._cache.get(ino)) is not None}
+            missing = [ino for ino in inos if ino not in found]
+            if len(missing) <= READ_TOGETHER_MIN:
+                found |= {ino: self.get(ino) for ino in missing}
+                missing = []
+            for start in range(0, len(missing), READ_AT_ONCE):
+                some = missing[start : start + READ_AT_ONCE]
+                rows = self._database.rows(f"{_SELECT} WHERE ino IN ({', '.join('?' * len(some))})", *some)
+                found |= {row[0]: _inode(row) for row in rows}
+            return [found[ino] for ino in inos]
 
     def insert(self, inode: Inode) -> Inode:
         """Add a row with a new ino (the given one must be 0, except for the root)."""
@@ -198,6 +218,10 @@ class Inodes:
             but,
         )
         return self.find(row[0]) if row else None
+
+    def are_all_met(self) -> bool:
+        """Whether every directory was listed and every object's metadata asked for."""
+        return self._database.row(_UNMET) is None
 
     def has_remote_below(self, dir_key: ObjectKey, end: str) -> bool:
         sql = "SELECT 1 FROM inode WHERE remote_key > ? AND remote_key < ? LIMIT 1"

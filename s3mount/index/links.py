@@ -37,9 +37,10 @@ def new_group(index: Index, primary: Inode) -> str:
     return f"{index.uuid}.{primary.ino}.{primary.content_generation}"
 
 
-def _is_own_group(index: Index, inode: Inode) -> bool:
-    """Whether every name of the group was made here, so that none can be unknown."""
-    return inode.link_group is not None and inode.link_group.split(".")[0] == index.uuid
+def _knows_all_names(index: Index, inode: Inode) -> bool:
+    """Whether there can be no name of the group that this index does not know: all were made here, or all is known."""
+    group = inode.link_group
+    return group is not None and (group.split(".")[0] == index.uuid or index.inodes.are_all_met())
 
 
 def is_settled(shadow: Inode, primary: Inode) -> bool:
@@ -87,13 +88,15 @@ def join(index: Index, found: Inode) -> None:
         content_generation=primary.content_uploaded,
         content_uploaded=primary.content_uploaded,
     )
-    if not primary.is_owed and found.ctime_ns > primary.ctime_ns and _copied(found) != _copied(primary):
-        # A change of attributes that did not reach all names: the later one counts.
-        primary = replace(_with_attributes(primary, found), meta_generation=primary.meta_generation + 1, due_ns=0)
-    primary = replace(primary, nlink=primary.nlink + 1)
-    index.inodes.update(primary)
+    # Reading moves atime here, and that alone is not news for the bucket.
+    if _copied(found) != _copied(replace(primary, atime_ns=found.atime_ns)) and not primary.is_owed:
+        # A change of attributes did not reach all names: the later one counts.
+        if found.ctime_ns > primary.ctime_ns:
+            primary = replace(_with_attributes(primary, found), meta_generation=primary.meta_generation + 1, due_ns=0)
+        else:
+            shadow = replace(shadow, meta_generation=shadow.meta_generation + 1, due_ns=0)
+    index.inodes.update(replace(primary, nlink=primary.nlink + 1))
     index.inodes.update(shadow)
-    owe(index, primary, 0)
 
 
 # -- what the bucket is owed -------------------------------------------------------------------------------------------
@@ -152,7 +155,7 @@ def without_name(index: Index, primary: Inode, now_ns: int, due_ns: int) -> Inod
     """`primary` with a name less. The last one is not linked any more, and the bucket learns that, unless there may be
     names that this index does not know."""
     primary = replace(primary, nlink=primary.nlink - 1, ctime_ns=now_ns)
-    if primary.nlink == 1 and _is_own_group(index, primary):
+    if primary.nlink == 1 and _knows_all_names(index, primary):
         primary = replace(primary, link_group=None, meta_generation=primary.meta_generation + 1, due_ns=due_ns)
     return primary
 

@@ -14,6 +14,8 @@ def _add_links_xattrs_devices(connection: sqlite3.Connection) -> None:
         connection.execute(f"ALTER TABLE inode ADD COLUMN {column}")
     for name, column in (("inode_link", "link_of"), ("inode_group", "link_group")):
         connection.execute(f"CREATE INDEX {name} ON inode ({column}) WHERE {column} IS NOT NULL")
+    unmet = "metadata_known = 0 OR (is_listed = 0 AND (mode & 61440) = 16384)"
+    connection.execute(f"CREATE INDEX inode_unmet ON inode (ino) WHERE {unmet}")
     # Version 1 carried these along as metadata of others, and made a plain file of a special one.
     rows = connection.execute(
         "SELECT ino, foreign_metadata FROM inode"

@@ -93,6 +93,8 @@ CREATE INDEX inode_orphan ON inode (ino) WHERE nlink = 0;
 CREATE INDEX inode_attempt ON inode (attempt_key) WHERE attempt_key IS NOT NULL;
 CREATE INDEX inode_link ON inode (link_of) WHERE link_of IS NOT NULL;
 CREATE INDEX inode_group ON inode (link_group) WHERE link_group IS NOT NULL;
+-- What may have more below it, or in its metadata, than is known here.
+CREATE INDEX inode_unmet ON inode (ino) WHERE metadata_known = 0 OR (is_listed = 0 AND (mode & 61440) = 16384);
 
 -- (parent, name) -> ino. Every inode but the root and orphans has at least one.
 --   name       as it is shown; a blob when it is not UTF-8

@@ -19,7 +19,7 @@ and the directory is shown after.
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from s3mount import names
 from s3mount.clock import Clock
@@ -33,6 +33,14 @@ from s3mount.store.base import ListPage
 log = logging.getLogger(__name__)
 
 
+class LostName(NamedTuple):
+    """An inode, and the directory and name it had there."""
+
+    ino: Ino
+    parent: Ino
+    name: str
+
+
 class ForeignObserver(Protocol):
     """Who empties the cache of what someone else changed. Called under no lock, but where it says so."""
 
@@ -43,7 +51,7 @@ class ForeignObserver(Protocol):
         """The cached bytes of `ino` are of a version that is gone: drop them, and let no open handle read on. Called
         under the inode lock."""
 
-    def removed(self, inos: Iterable[Ino]) -> None:
+    def removed(self, lost: Iterable[LostName]) -> None:
         """These inodes have lost their names: forget them."""
 
     def is_open(self, ino: Ino) -> bool:
@@ -55,7 +63,7 @@ class MergeResult:
     """What is to be told to the observer once the merge's transaction is over."""
 
     replaced: list[tuple[Ino, ObjectInfo]] = field(default_factory=list)
-    removed: list[Ino] = field(default_factory=list)
+    removed: list[LostName] = field(default_factory=list)
 
     def tell(self, observer: ForeignObserver) -> None:
         for ino, info in self.replaced:
@@ -263,7 +271,7 @@ class DirectoryMerge:
         inode = links.leave(self._index, self._index.inodes.get(inode.ino))
         gone = replace(inode, nlink=0, remote_key=None, remote_etag=None)
         self._index.inodes.update(gone)
-        self.result.removed.append(inode.ino)
+        self.result.removed.append(LostName(inode.ino, parent, name))
 
 
 def is_foreign_change(inode: Inode, info: ObjectInfo) -> bool:

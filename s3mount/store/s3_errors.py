@@ -173,7 +173,10 @@ class ErrorContext:
         """The error for what S3 answered: by its code, else by its HTTP status."""
         kind = CODES.get(code) or STATUSES.get(status or 0)
         if kind is None:
-            kind = errors.Unreachable if status is not None and status >= 500 else errors.Rejected
+            # The answer to a HEAD has no body, so a 400 does not tell a lost token or a slow request from a wrong one.
+            is_mute = operation == "HeadObject" and status == 400 and not code
+            is_temporary = is_mute or (status is not None and status >= 500)
+            kind = errors.Unreachable if is_temporary else errors.Rejected
         if kind is errors.BucketMissing:
             return kind(f"there is no bucket {self.bucket!r} at {self.endpoint_url}")
         if code in REGION_CODES or status == 301:

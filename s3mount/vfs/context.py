@@ -22,6 +22,7 @@ from s3mount.store.base import StoreProperties
 from s3mount.vfs.archived import ArchivedFiles
 from s3mount.vfs.departed import Departed
 from s3mount.vfs.discards import Discards
+from s3mount.vfs.foreign_changes import ForeignChanges
 from s3mount.vfs.handles import Handles
 from s3mount.writeback.writeback import WriteBack
 
@@ -59,6 +60,7 @@ class VfsContext:
     discards: Discards
     archived: ArchivedFiles
     departed: Departed
+    foreign: ForeignChanges
 
     # -- reading the tree (may ask S3) ---------------------------------------------------------------------------
 

@@ -26,9 +26,10 @@ from s3mount.errors import (
 )
 from s3mount.index import links
 from s3mount.index.schema import DUE_NEVER
-from s3mount.model import Fh, Ino, Inode
+from s3mount.model import Caller, Fh, Ino, Inode
 from s3mount.vfs.context import VfsContext
 from s3mount.vfs.handles import FileHandle
+from s3mount.vfs.privileges import without_privileges
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class FileIO:
         self._context = context
         self._index = context.index
 
-    def open(self, ino: Ino, flags: int) -> Fh:
+    def open(self, ino: Ino, flags: int, caller: Caller) -> Fh:
         """Raises Stale when the inode went away since it was looked up: the kernel then looks the name up again, and
         finds what was renamed over it."""
         context = self._context
@@ -54,16 +55,24 @@ class FileIO:
             raise IsADirectory("a directory is opened as one")
         with self._index.transaction():
             inode = links.identity(self._index, ino)
-            if inode is None:
-                raise Stale("removed meanwhile")
+            if inode is None or inode.is_lost:
+                raise Stale("removed or replaced meanwhile")
             fh = context.handles.open_file(inode.ino, flags)
         if flags & os.O_TRUNC:
             try:
                 self.truncate(inode.ino, 0)
+                self._end_privileges(inode.ino, caller)
             except BaseException:
                 self.release(fh)
                 raise
         return fh
+
+    def _end_privileges(self, ino: Ino, caller: Caller) -> None:
+        with self._index.transaction():
+            now = self._context.live(ino)
+            changed = without_privileges(now, caller)
+            if changed != now:
+                self._index.inodes.update(self._context.with_meta_owed(changed))
 
     def read(self, fh: Fh, offset: int, size: int) -> bytes:
         context = self._context
@@ -76,6 +85,8 @@ class FileIO:
             end = min(offset + size, inode.size)
             if offset >= end:
                 return b""
+            if inode.is_lost:
+                raise Stale("the object was removed or replaced by someone else")
             try:
                 data = context.cache.read(inode.ino, inode.remote, start=offset, end=end)
             except Archived as error:
@@ -139,7 +150,7 @@ class FileIO:
             return 0
         if offset + size > context.properties.object_bytes_max:
             raise FileTooLarge("larger than the largest object")
-        room = size + context.cache.zeros_room(max(0, offset - context.live(handle.ino).size))
+        room = size + context.cache.zeros_room(context.live(handle.ino).size, offset)
         with context.cache.reserve(room, context.options.room_deadline_s), context.locks.of(handle.ino):
             inode = self.begin_change(handle)
             if handle.appends and not is_page:
@@ -159,7 +170,7 @@ class FileIO:
             raise InvalidArgument("negative size")
         if size > context.properties.object_bytes_max:
             raise FileTooLarge("larger than the largest object")
-        room = context.cache.zeros_room(max(0, size - context.live(ino).size))
+        room = context.cache.zeros_room(context.live(ino).size, size)
         with context.cache.reserve(room, context.options.room_deadline_s), context.locks.of(ino):
             inode = self._begin_change(ino)
             context.writeback.before_change(ino, min(size, inode.size), None)

@@ -18,11 +18,14 @@ from s3mount.model import Attr, AttrChange, Caller, DirEntry, Fh, Ino, Inode, Se
 from s3mount.vfs.context import VfsContext
 from s3mount.vfs.failures import fs_errors_only
 from s3mount.vfs.fileio import FileIO
+from s3mount.vfs.foreign_changes import Tell
 from s3mount.vfs.hard_links import HardLinks
 from s3mount.vfs.namespace import Namespace
+from s3mount.vfs.privileges import CAPABILITIES
 from s3mount.vfs.space import Space
 from s3mount.vfs.xattrs import Xattrs, after_chmod
 
+ROOT = Caller(0, 0)
 BLOCK_SIZE = 4096
 FILES_MAX = 1 << 40
 NEW_FILE_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY
@@ -38,14 +41,22 @@ class FileSystem:
         self._xattrs = Xattrs(context)
         self.offline_timeout_s = context.options.offline_timeout_s
 
+    def watch(self, tell: Tell) -> None:
+        """`tell` hears of what others change in the bucket, as soon as it is known here: (ino, None) when content and
+        attributes are not what they were, (parent, name) when a name is gone. It must not block or call back."""
+        self._context.foreign.watch(tell)
+
     # -- attributes ----------------------------------------------------------------------------------------------
 
     @fs_errors_only
     def lookup(self, parent: Ino, name: str) -> Attr:
         """The inode of that name; its directory is as fresh as promised. Raises NotFound, NotADirectory."""
         context = self._context
-        ino = context.lookup(context.directory(parent), name)
-        return context.attr(context.known(context.live(ino)))
+        inode = context.known(context.live(context.lookup(context.directory(parent), name)))
+        if not inode.nlink:
+            # What was asked for its metadata was another version of an open file, which is a new inode now.
+            inode = context.known(context.live(context.lookup(parent, name)))
+        return context.attr(inode)
 
     @fs_errors_only
     def getattr(self, ino: Ino) -> Attr:
@@ -159,14 +170,21 @@ class FileSystem:
 
     # -- extended attributes and access lists ---------------------------------------------------------------------
 
-    @fs_errors_only
     def getxattr(self, ino: Ino, name: str) -> bytes | None:
         """None: there is none of that name. Raises NotSupported."""
+        # The kernel asks for this one before every write(2).
+        if name == CAPABILITIES and self._xattrs.has_none(ino):
+            return None
+        return self._getxattr(ino, name)
+
+    @fs_errors_only
+    def _getxattr(self, ino: Ino, name: str) -> bytes | None:
         return self._xattrs.get(ino, name)
 
     @fs_errors_only
-    def listxattr(self, ino: Ino) -> Sequence[str]:
-        return self._xattrs.names(ino)
+    def listxattr(self, ino: Ino, caller: Caller = ROOT) -> Sequence[str]:
+        """Those that `caller` may know of."""
+        return self._xattrs.names(ino, caller)
 
     @fs_errors_only
     def setxattr(self, ino: Ino, name: str, value: bytes, flags: int = 0) -> None:
@@ -191,13 +209,14 @@ class FileSystem:
         there = self._context.known(made)
         if not there.is_file and not there.is_dir:
             raise Stale("something else has the name by now")
-        fh = self._io.open(there.ino, flags)
+        fh = self._io.open(there.ino, flags, caller)
         return self._context.attr(self._context.live(there.ino)), fh
 
     @fs_errors_only
-    def open(self, ino: Ino, flags: int) -> Fh:
-        """Raises Stale when the inode is gone: look its name up again."""
-        return self._io.open(ino, flags)
+    def open(self, ino: Ino, flags: int, caller: Caller = ROOT) -> Fh:
+        """With O_TRUNC the file loses what it may not keep when `caller` changes it (setuid). Raises Stale when the
+        inode is gone: look its name up again."""
+        return self._io.open(ino, flags, caller)
 
     @fs_errors_only
     def read(self, fh: Fh, offset: int, size: int) -> bytes:

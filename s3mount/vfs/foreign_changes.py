@@ -4,7 +4,7 @@ Called by remote/ (its ForeignObserver), under no lock.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from s3mount.cache.filecache import FileCache
@@ -14,11 +14,14 @@ from s3mount.index.index import Index
 from s3mount.locks import InodeLocks
 from s3mount.model import Ino, Inode, ObjectInfo
 from s3mount.remote.defaults import Defaults
-from s3mount.remote.merge import is_foreign_change, replaced_inode
+from s3mount.remote.merge import LostName, is_foreign_change, replaced_inode
 from s3mount.vfs.departed import Departed
 from s3mount.vfs.handles import Handles
 
 log = logging.getLogger(__name__)
+
+# (ino, None): content and attributes of this inode are not what they were; (parent, name): the name is gone.
+Tell = Callable[[Ino, str | None], None]
 
 
 class ForeignChanges:
@@ -33,6 +36,11 @@ class ForeignChanges:
         self._defaults = defaults
         self._clock = clock
         self._departed = departed
+        self._tell: Tell = _to_nobody
+
+    def watch(self, tell: Tell) -> None:
+        """From now on `tell` hears of each change, from any thread, perhaps under the inode lock: it must not block."""
+        self._tell = tell
 
     def replaced(self, ino: Ino, info: ObjectInfo) -> None:
         """Take the new version over, unless local work is owed by now: then the upload meets it.
@@ -40,6 +48,9 @@ class ForeignChanges:
         The cached bytes go before the index names the new version. Until it does, they can only be fetched under the
         old ETag, which S3 refuses; the other way round a crash, or a reader, could take old bytes for new ones. The
         inode lock keeps a writer from putting bytes there in between.
+
+        While it is open, the new version becomes a new inode: the kernel has one size and one page cache for all opens
+        of an inode, and would give who opened the old version the end, or pages, of the new one without asking.
         """
         with self._locks.of(ino):
             inode = self._index.inodes.find(ino)
@@ -51,8 +62,25 @@ class ForeignChanges:
             self.outdated(ino)
             with self._index.transaction():
                 inode = self._index.inodes.find(ino)
-                if inode is not None and is_foreign_change(inode, info):
-                    self._take_over(links.leave(self._index, inode), info)
+                if inode is None or not is_foreign_change(inode, info):
+                    return
+                inode = links.leave(self._index, inode)
+                place = self._index.dentries.place(ino) if inode.nlink == 1 and self._handles.is_open(ino) else None
+                if place is None:
+                    self._take_over(inode, info)
+                else:
+                    self._give_name_to_theirs(inode, info, *place)
+            if place is not None:
+                self._tell(*place)
+            # Again: what was asked for since `outdated` was answered with the old attributes.
+            self._tell(ino, None)
+
+    def _give_name_to_theirs(self, old: Inode, info: ObjectInfo, parent: Ino, name: str) -> None:
+        component = self._index.dentries.component(old)
+        self._index.dentries.remove(parent, name, old)
+        self._index.inodes.update(replace(old, nlink=0, remote_key=None, remote_etag=None))
+        new = replaced_inode(replace(old, ino=Ino(0)), info, self._defaults, self._clock.now_ns())
+        self._index.create(parent, name, new, component)
 
     def _leave_to_theirs(self, ino: Ino, info: ObjectInfo) -> bool:
         """A file with other names keeps its bytes under those, and the name where someone else put others becomes a
@@ -68,6 +96,8 @@ class ForeignChanges:
                 return False
             new = Inode(Ino(0), 0, 0, 0, 0, 0, 0, remote_key=info.key)
             self._index.create(*place, replaced_inode(new, info, self._defaults, now_ns), component)
+        self._tell(*place)
+        self._tell(ino, None)
         return True
 
     def _take_over(self, inode: Inode, info: ObjectInfo) -> None:
@@ -89,12 +119,15 @@ class ForeignChanges:
         return self._handles.is_open(ino)
 
     def outdated(self, ino: Ino) -> None:
-        self._handles.content_changed(ino)
+        # In this order, a handle opened in between is stale too, though it may have read nothing yet.
         self._cache.discard(ino)
+        self._handles.content_changed(ino)
+        self._tell(ino, None)
 
-    def removed(self, inos: Iterable[Ino]) -> None:
-        """Forget inodes that have lost their names; those still open stay until their last release."""
-        for ino in inos:
+    def removed(self, lost: Iterable[LostName]) -> None:
+        """Forget inodes that have lost their names; those still open stay until their last release, and are stale."""
+        for ino, parent, name in lost:
+            self._handles.content_changed(ino)
             with self._index.transaction():
                 is_open = self._handles.is_open(ino)
                 if not is_open:
@@ -104,3 +137,9 @@ class ForeignChanges:
                     self._index.forget(ino)
             if not is_open:
                 self._cache.discard(ino)
+            self._tell(parent, name)
+            self._tell(ino, None)
+
+
+def _to_nobody(ino: Ino, name: str | None) -> None:
+    """No binding keeps anything of its own."""

@@ -47,8 +47,11 @@ class Namespace:
         entries: list[DirEntry] = []
         unknown: list[Ino] = []
         with self._index.locked():
-            for name, child in self._index.dentries.children(ino):
-                inode = context.live(child)
+            children = self._index.dentries.children(ino)
+            inodes = self._index.inodes.get_all([child for _, child in children])
+            for (name, child), inode in zip(children, inodes, strict=True):
+                if inode.link_of is not None:
+                    inode = context.live(child)
                 if inode.metadata_known:
                     entries.append(DirEntry(name, context.attr(inode)))
                 else:
@@ -305,4 +308,4 @@ class Namespace:
 def _listed_attr(inode: Inode) -> Attr:
     """What is known of an inode that was only listed: a directory is one, the rest may be files or symlinks."""
     mode = stat.S_IFDIR if inode.is_dir else 0
-    return replace(inode.attr(), mode=mode)
+    return Attr(inode.ino, mode, 0, 0, 0, 0, 0, 0, 0)

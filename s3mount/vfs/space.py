@@ -72,7 +72,7 @@ class Space:
     def _zero(self, handle: FileHandle, start: int, end: int) -> None:
         """[start, end) becomes zeros, past the end of the file too."""
         context = self._context
-        room = context.cache.zeros_room(end - start)
+        room = context.cache.zeros_room(start, end)
         with context.cache.reserve(room, context.options.room_deadline_s), context.locks.of(handle.ino):
             inode = self._io.begin_change(handle)
             context.writeback.before_change(handle.ino, min(start, inode.size), end)
@@ -91,7 +91,7 @@ class Space:
         wanted = end - max(start, min(end, context.live(ino).size)) + context.cache.hole_bytes(ino)
         wanted = min(wanted, end - start)
         is_held = wanted <= context.cache.limit_bytes // 2
-        room = wanted if is_held else context.cache.zeros_room(wanted)
+        room = wanted if is_held else context.cache.zeros_room(start, end)
         with context.cache.reserve(room, context.options.room_deadline_s), context.locks.of(ino):
             self._io.check_fresh(handle)
             size = context.live(ino).size

@@ -25,7 +25,7 @@ from s3mount.errors import (
 )
 from s3mount.foreign_metadata import METADATA_BYTES_MAX
 from s3mount.metadata import OURS_BYTES_MAX
-from s3mount.model import Ino, Inode
+from s3mount.model import Caller, Ino, Inode
 from s3mount.vfs import posix_acl
 from s3mount.vfs.context import VfsContext
 
@@ -35,8 +35,6 @@ XATTR_REPLACE = 2
 NAME_BYTES_MAX = 255
 VALUE_BYTES_MAX = 64 << 10
 
-# The kernel asks for it before every write(2): the one answer that must be cheap.
-ASKED_BEFORE_WRITES = "security.capability"
 NAMESPACES = ("user.", "trusted.", "security.")
 ACLS = (posix_acl.ACCESS, posix_acl.DEFAULT)
 
@@ -53,12 +51,18 @@ class Xattrs:
             value = xattr_format.unpack(inode.xattrs).get(name)
             if value is not None:
                 return value
-        if name != ASKED_BEFORE_WRITES:
-            _check_name(name)
+        _check_name(name)
         return None
 
-    def names(self, ino: Ino) -> list[str]:
-        return list(xattr_format.unpack(self._context.known(self._context.live(ino)).xattrs))
+    def has_none(self, ino: Ino) -> bool:
+        """Whether it is known, without asking anybody, that the inode has no attribute at all."""
+        inode = self._index.inodes.find(ino)
+        return inode is not None and inode.xattrs is None and inode.metadata_known and inode.link_of is None
+
+    def names(self, ino: Ino, caller: Caller) -> list[str]:
+        """trusted.* only for root: xattr(7). Their values the kernel keeps from others, their names it does not."""
+        names = xattr_format.unpack(self._context.known(self._context.live(ino)).xattrs)
+        return [name for name in names if caller.uid == 0 or not name.startswith("trusted.")]
 
     def set(self, ino: Ino, name: str, value: bytes, flags: int) -> None:
         """`flags`: 0, XATTR_CREATE or XATTR_REPLACE. Raises Exists, NoAttribute, NotSupported, OutOfRange, TooBig,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.relay import Relay
+from tests.support.fault_proxy import FaultProxy
 from tests.support.s3_server import S3Server
 
 FUSE_MISSING = not (sys.platform.startswith("linux") and os.access("/dev/fuse", os.R_OK | os.W_OK))
@@ -19,7 +19,7 @@ def _needs_fuse() -> None:
 
 
 @pytest.fixture
-def relay(seaweed: S3Server) -> Iterator[Relay]:
+def network(seaweed: S3Server) -> Iterator[FaultProxy]:
     """The way to SeaweedFS, to be held up or cut."""
-    with Relay(seaweed.endpoint_url) as relay:
-        yield relay
+    with FaultProxy(seaweed.endpoint_url) as proxy:
+        yield proxy

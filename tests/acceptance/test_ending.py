@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.relay import Flow, Relay
 from tests.acceptance.watching import body_of, keys_of, wait_until
 from tests.support.cli_mount import CliMount
+from tests.support.fault_proxy import FaultProxy, Line
 from tests.support.mount_process import is_mounted
 from tests.support.s3_server import S3Server
 
@@ -68,12 +68,12 @@ def test_no_drain_leaves_the_work_to_the_next_mount(seaweed: S3Server, tmp_path:
         assert drive.unmount().stderr == ""
 
 
-def test_timeout(seaweed: S3Server, relay: Relay, tmp_path: Path) -> None:
+def test_timeout(seaweed: S3Server, network: FaultProxy, tmp_path: Path) -> None:
     bucket = seaweed.make_bucket()
-    with CliMount(seaweed, bucket, tmp_path, RESTING, endpoint_url=relay.endpoint_url) as drive:
+    with CliMount(seaweed, bucket, tmp_path, RESTING, endpoint_url=network.endpoint_url) as drive:
         drive.mount()
         assert os.listdir(drive.mountpoint) == []
-        relay.flow = Flow.HOLD
+        network.line = Line.SILENT
         (drive.mountpoint / "some file").write_text("body")
         for command in ("drain", "unmount"):
             begin = time.monotonic()
@@ -86,7 +86,7 @@ def test_timeout(seaweed: S3Server, relay: Relay, tmp_path: Path) -> None:
             assert str(drive.mountpoint) in last
             assert drive.status()["state"] == "mounted"
         assert (drive.mountpoint / "some file").read_text() == "body"
-        relay.flow = Flow.PASS
+        network.line = Line.PASS
         assert drive.unmount("--timeout=30").returncode == 0
         assert body_of(seaweed, bucket, "some file") == b"body"
 
@@ -107,15 +107,15 @@ def end_by_ctrl_c(drive: CliMount) -> None:
     ("end", "waiting"), [(end_by_fusermount, "unmount"), (end_by_terminate, "drain"), (end_by_ctrl_c, "unmount")]
 )
 def test_it_goes_on_draining_once_detached(
-    seaweed: S3Server, relay: Relay, tmp_path: Path, end: Callable[[CliMount], None], waiting: str
+    seaweed: S3Server, network: FaultProxy, tmp_path: Path, end: Callable[[CliMount], None], waiting: str
 ) -> None:
     bucket = seaweed.make_bucket()
-    with CliMount(seaweed, bucket, tmp_path, RESTING, endpoint_url=relay.endpoint_url) as drive:
+    with CliMount(seaweed, bucket, tmp_path, RESTING, endpoint_url=network.endpoint_url) as drive:
         process = drive.start(*drive.mount_words("--foreground"))
         wait_until(lambda: is_mounted(drive.mountpoint))
         for number in range(5):
             (drive.mountpoint / f"file{number}").write_text("body")
-        relay.flow = Flow.HOLD
+        network.line = Line.SILENT
         end(drive)
         wait_until(lambda: not is_mounted(drive.mountpoint))
         wait_until(lambda: states_of(drive) == ["draining"])
@@ -128,7 +128,7 @@ def test_it_goes_on_draining_once_detached(
         waiter = drive.start(waiting, str(drive.mountpoint))
         time.sleep(0.2)
         assert waiter.poll() is None
-        relay.flow = Flow.PASS
+        network.line = Line.PASS
         said = waiter.communicate(timeout=30)
         assert waiter.returncode == 0, said
         log = process.communicate(timeout=30)[1]
@@ -136,12 +136,12 @@ def test_it_goes_on_draining_once_detached(
         assert keys_of(seaweed, bucket) == [f"file{number}" for number in range(5)]
 
 
-def test_a_timeout_while_it_drains_detached(seaweed: S3Server, relay: Relay, tmp_path: Path) -> None:
+def test_a_timeout_while_it_drains_detached(seaweed: S3Server, network: FaultProxy, tmp_path: Path) -> None:
     bucket = seaweed.make_bucket()
-    with CliMount(seaweed, bucket, tmp_path, RESTING, endpoint_url=relay.endpoint_url) as drive:
+    with CliMount(seaweed, bucket, tmp_path, RESTING, endpoint_url=network.endpoint_url) as drive:
         drive.mount()
         (drive.mountpoint / "file").write_text("body")
-        relay.flow = Flow.HOLD
+        network.line = Line.SILENT
         end_by_fusermount(drive)
         wait_until(lambda: states_of(drive) == ["draining"])
         for command in ("drain", "unmount"):
@@ -151,22 +151,22 @@ def test_a_timeout_while_it_drains_detached(seaweed: S3Server, relay: Relay, tmp
             assert outcome.returncode == 5
             assert "\n  /file: not uploaded yet\n" in f"\n{outcome.stderr}"
             assert "goes on uploading" in outcome.stderr.splitlines()[-1]
-        relay.flow = Flow.PASS
+        network.line = Line.PASS
         drive.wait_for_end()
         assert body_of(seaweed, bucket, "file") == b"body"
 
 
 @pytest.mark.parametrize("is_asked_by_signal", [True, False])
 def test_told_to_end_at_once_it_leaves_the_rest_to_the_next_mount(
-    seaweed: S3Server, relay: Relay, tmp_path: Path, is_asked_by_signal: bool
+    seaweed: S3Server, network: FaultProxy, tmp_path: Path, is_asked_by_signal: bool
 ) -> None:
     """By a second signal, or by unmount --no-drain, while it drains after the first."""
     bucket = seaweed.make_bucket()
-    with CliMount(seaweed, bucket, tmp_path, RESTING, endpoint_url=relay.endpoint_url) as drive:
+    with CliMount(seaweed, bucket, tmp_path, RESTING, endpoint_url=network.endpoint_url) as drive:
         process = drive.start(*drive.mount_words("--foreground"))
         wait_until(lambda: is_mounted(drive.mountpoint))
         (drive.mountpoint / "file").write_text("body")
-        relay.flow = Flow.CUT
+        network.line = Line.CUT
         process.terminate()
         wait_until(lambda: states_of(drive) == ["draining"])
         if is_asked_by_signal:
@@ -178,7 +178,7 @@ def test_told_to_end_at_once_it_leaves_the_rest_to_the_next_mount(
         log = process.communicate(timeout=20)[1]
         assert process.returncode == 5, log
         assert "Traceback" not in log
-        relay.flow = Flow.PASS
+        network.line = Line.PASS
         assert keys_of(seaweed, bucket) == []
         drive.mount(PROMPT)
         assert (drive.mountpoint / "file").read_text() == "body"

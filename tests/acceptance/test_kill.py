@@ -1,5 +1,6 @@
 """`kill -9` of the mount process: what was acknowledged is in the bucket after the next mount (P1, P3)."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -86,3 +87,35 @@ def test_killed_again_and_again_while_uploading(seaweed: S3Server, tmp_path: Pat
         mount.mount()
         for name, body in expected.items():
             assert (mount.mountpoint / name).read_bytes() == body
+
+
+def test_a_file_that_was_unlinked_while_open_is_gone_after_a_kill(seaweed: S3Server, tmp_path: Path) -> None:
+    """Its object, if there was one, and its cached bytes too; the name is free."""
+    bucket = seaweed.make_bucket()
+    with CliMount(seaweed, bucket, tmp_path) as mount:
+        mount.mount()
+        pid = mount.pid
+        for name in ("uploaded", "replaced"):
+            (mount.mountpoint / name).write_bytes(name.encode() * 1000)
+        assert mount.drain().returncode == 0
+        with contextlib.ExitStack() as stack:
+            for name in ("uploaded", "replaced", "new"):
+                file = stack.enter_context((mount.mountpoint / name).open("a+b", buffering=0))
+                file.write(b"o" * 100_000)
+            os.unlink(mount.mountpoint / "uploaded")
+            os.unlink(mount.mountpoint / "new")
+            (mount.mountpoint / "draft").write_bytes(b"draft")
+            os.rename(mount.mountpoint / "draft", mount.mountpoint / "replaced")
+            mount.kill(pid)
+            with contextlib.suppress(OSError):
+                stack.close()
+        assert mount.unmount().returncode == 0
+        mount.mount()
+        assert sorted(os.listdir(mount.mountpoint)) == ["replaced"]
+        assert (mount.mountpoint / "replaced").read_bytes() == b"draft"
+        assert mount.drain().returncode == 0
+        assert read_bucket(seaweed, bucket, "") == {"replaced": b"draft"}
+        deadline = time.monotonic() + 10
+        while len([path for path in mount.cache_dir.glob("*/cache/*/*") if path.is_file()]) > 1:
+            assert time.monotonic() < deadline, "cached bytes of files that are gone"
+            time.sleep(0.05)

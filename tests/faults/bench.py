@@ -37,9 +37,10 @@ class Bench:
     cache_bytes: int = 128 * MIB
     vfs: VfsOptions = field(default_factory=VfsOptions)
     page_size: int = 1000
+    is_over: MemoryStore | None = None  # the bucket of another bench
 
     def __post_init__(self) -> None:
-        self.memory = self.make_store()
+        self.memory = self.is_over or self.make_store()
         self.store = FaultyStore(self.memory)
         self.start()
 

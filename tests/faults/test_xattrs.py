@@ -51,7 +51,7 @@ def test_they_reach_the_bucket_and_an_empty_cache(bench: Bench) -> None:
     assert [call for call in bench.store.calls if call[0] == "copy"] == [("copy", "f")]  # the two changes are one
     bench.start_empty()
     for path in ("/f", "/d"):
-        assert xattrs(bench).names(ino(bench, path)) == ["security.capability", "user.a"]
+        assert xattrs(bench).names(ino(bench, path), CALLER) == ["security.capability", "user.a"]
         assert xattrs(bench).get(ino(bench, path), "user.a") == b"\0\xff"
     xattrs(bench).remove(ino(bench, "/f"), "security.capability")
     xattrs(bench).remove(ino(bench, "/f"), "user.a")
@@ -114,7 +114,7 @@ def test_what_fits_together_is_kept_and_what_does_not_is_refused_at_once(bench: 
     metadata = bench.memory.objects()["f"].metadata
     assert metadata is not None
     assert metadata["theirs"] == "t" * 300
-    assert len(attributes.names(f)) == kept
+    assert len(attributes.names(f, CALLER)) == kept
     assert metadata["xattr"].count("%3A") == kept
     assert sum(len(key) + len(value) for key, value in metadata.items()) <= 2048
 
@@ -129,4 +129,4 @@ def test_an_access_list_and_the_mode_are_one_thing(bench: Bench) -> None:
     assert attributes.get(f, ACCESS) == ACL
     attributes.set(f, ACCESS, MINIMAL, 0)
     assert bench.fs.getattr("/f").mode == stat.S_IFREG | 0o555
-    assert attributes.names(f) == []
+    assert attributes.names(f, CALLER) == []

@@ -300,11 +300,17 @@ ROWS = [
 
 OTHERS = "tests/security/test_other_users.py"
 READ_ONLY = "tests/functional/test_errno_table.py::test_a_read_only_mount"
+ON_THE_MOUNT = "tests/mount/test_links_and_attributes.py"
+LINKS = "tests/faults/test_hard_links.py::test_what_is_refused"
 ELSEWHERE = [
+    Elsewhere("link", "the file has 65 000 names", "EMLINK", LINKS),
+    Elsewhere("link", "the mount has `--hard-links=deny`", "EPERM", LINKS),
+    Elsewhere("setxattr", "an object's 2 KB of metadata do not hold it", "ENOSPC", f"{ON_THE_MOUNT}::test_xattrs"),
+    Elsewhere("setxattr", "a default access list of a file", "EACCES",
+              f"{ON_THE_MOUNT}::test_access_lists_are_enforced"),
     Elsewhere("any change", "the mount is read-only", "EROFS", READ_ONLY),
     Elsewhere("rmdir, rename", "the root of the mount", "EBUSY",
               "tests/functional/test_errno_table.py::test_the_root_is_busy"),
-    Elsewhere("link", "65 000 names", "EMLINK", "tests/faults/test_hard_links.py::test_what_is_refused"),
     Elsewhere("open, truncate", "the mode does not let the caller", "EACCES",
               f"{OTHERS}::test_a_private_file_is_its_owners"),
     Elsewhere("any change of names", "the directory's mode does not let the caller", "EACCES",

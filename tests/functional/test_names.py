@@ -244,18 +244,10 @@ def test_symlinks_to_directories_and_loops(fs: OsLike) -> None:
     assert code_of(fs.readlink, "d/f") == errno.EINVAL
 
 
-def test_what_is_not_kept_says_so(fs: OsLike, fuse: Path) -> None:
-    put(fs, "f", b"x")
-    assert code_of(os.link, fuse / "f", fuse / "hard") == errno.ENOTSUP
-    assert code_of(os.mkfifo, fuse / "fifo") == errno.ENOTSUP
-    assert code_of(os.setxattr, fuse / "f", "user.x", b"1") == errno.ENOTSUP
-    assert code_of(os.getxattr, fuse / "f", "user.x") == errno.ENOTSUP
-    assert code_of(os.removexattr, fuse / "f", "user.x") == errno.ENOTSUP
-    assert code_of(os.listxattr, fuse / "f") == errno.ENOTSUP
-    assert fs.listdir("") == ["f"]
-    os.mknod(fuse / "regular", 0o600)
+def test_mknod_of_a_regular_file(fs: OsLike, mounted: Path) -> None:
+    os.mknod(mounted / "regular", 0o600)
     assert fs.stat("regular").mode == stat.S_IFREG | 0o600
-    assert code_of(os.mknod, fuse / "regular") == errno.EEXIST
+    assert code_of(os.mknod, mounted / "regular") == errno.EEXIST
 
 
 def test_statfs(fs: OsLike) -> None:

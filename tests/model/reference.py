@@ -64,6 +64,9 @@ class ReferenceTree:
         self.handles: dict[int, RefHandle] = {}
         self.root = self._new(stat.S_IFDIR | root_mode, Caller(uid, gid))
 
+    def watch(self, tell: object) -> None:
+        """Nobody else has a hand in this tree."""
+
     # -- lookup --
 
     def _new(self, mode: int, caller: Caller, target: str = "") -> RefInode:
@@ -284,7 +287,7 @@ class ReferenceTree:
         self._inode(ino)
         return None
 
-    def listxattr(self, ino: Ino) -> Sequence[str]:
+    def listxattr(self, ino: Ino, caller: Caller | None = None) -> Sequence[str]:
         self._inode(ino)
         return ()
 
@@ -306,7 +309,7 @@ class ReferenceTree:
             fh = self._open(inode, flags)
         return self._attr(inode), fh
 
-    def open(self, ino: Ino, flags: int) -> Fh:
+    def open(self, ino: Ino, flags: int, caller: Caller | None = None) -> Fh:
         inode = self._inode(ino)
         if inode.is_dir:
             raise errors.IsADirectory(str(ino))

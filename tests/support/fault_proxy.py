@@ -1,8 +1,8 @@
 """A hostile network in one process: an HTTP proxy on a loopback port that knows S3's operations and fails on demand.
 
-Used by tests/network, from any thread. A rule picks requests by operation, key and count; what no rule picks passes
-through. `line` is the state of the whole way: passing, silent, or cut. A thread accepts and one more serves each
-connection; all are ended by leaving the context.
+Used by tests/network and others, from any thread. A rule picks requests by operation, key and count; what no rule
+picks passes through. `line` is the state of the whole way: passing, silent, or cut. A thread accepts and one more
+serves each connection; all are ended by leaving the context.
 """
 
 import contextlib
@@ -216,7 +216,9 @@ class FaultProxy:
         if fault is Fault.RESET_BEFORE:
             self._reset(asker)
         if fault is Fault.ANSWER and rule is not None:
-            self._send(asker, rule.reply)
+            # The answer to a HEAD is never more than its head, so it tells no error code.
+            end = rule.reply.index(b"\r\n\r\n") + 4 if operation == "HeadObject" else len(rule.reply)
+            self._send(asker, rule.reply[:end])
             return
         if fault is Fault.RESET_IN_REQUEST:
             self._send(server, request.head + request.body[: len(request.body) // 2])
@@ -298,6 +300,7 @@ class FaultProxy:
                 continue
             if not piece:
                 raise _Over
+            self._look(asker)  # the line may have been cut while it was waited for
             if source is asker:
                 self._take_time(len(piece))
             return piece

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from pathlib import Path
 
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
@@ -52,3 +53,9 @@ def _timespec(time: int | str | None) -> Timespec:
     if isinstance(time, str):
         return Timespec(0, UTIME_NOW)
     return Timespec(*divmod(time, 1_000_000_000))
+
+
+def peak_rss_bytes(pid: int) -> int:
+    """The most memory that a process ever had."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024

@@ -36,7 +36,7 @@ def run(*words: str, environment: dict[str, str] | None = None) -> str:
 
 
 @contextlib.contextmanager
-def s3fs(server: S3Server, bucket: str, folder: Path) -> Iterator[Path]:
+def s3fs(server: S3Server, bucket: str, folder: Path, *more_options: str) -> Iterator[Path]:
     """The bucket mounted by s3fs; unmounted, and so uploaded, on leaving."""
     if shutil.which("s3fs") is None:
         raise ProgramFailed("s3fs is not installed: scripts/install dev")
@@ -47,7 +47,7 @@ def s3fs(server: S3Server, bucket: str, folder: Path) -> Iterator[Path]:
     mountpoint.mkdir()
     options = f"passwd_file={password},url={server.endpoint_url},use_path_request_style,endpoint={server.region}"
     process = subprocess.Popen(
-        ["s3fs", bucket, str(mountpoint), "-f", "-o", options],
+        ["s3fs", bucket, str(mountpoint), "-f", "-o", ",".join([options, *more_options])],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:

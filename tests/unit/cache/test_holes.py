@@ -133,3 +133,15 @@ def test_a_disk_without_holes_counts_zeros(tmp_path: Path) -> None:
     bench.cache.punch(INO, 0, MIB)
     assert bench.cache.read(INO, None, start=0, end=MIB) == bytes(MIB)
     bench.cache.close()
+
+
+def test_what_takes_no_room_needs_none(bench: Bench) -> None:
+    """A full cache keeps nobody from cutting a file or punching whole blocks."""
+    assert bench.cache.zeros_room(0, 4096) == bench.cache.zeros_room(4096, TIB) == 0
+    assert bench.cache.zeros_room(100, 200) == 100
+    assert bench.cache.zeros_room(100, 10_000) == 3996 + 1808
+    bench.write(INO, 0, content(MIB))
+    bench.cache._budget.limit_bytes = MIB // 2
+    with bench.cache.reserve(0, 0.0):
+        bench.cache.punch(INO, 0, MIB)
+    assert bench.cache.used_bytes == 0

@@ -35,8 +35,14 @@ def test_both_clients_agree_on_a_code(code: str) -> None:
 def test_both_clients_agree_on_a_status_without_a_body(status: int) -> None:
     expected = STATUSES.get(status, errors.Unreachable if status >= 500 else errors.Rejected)
     for body in (None, b"", b"<html>not S3", b"<html>not S3</html>"):
-        assert type(CONTEXT.translate(_crt_error(status, body), "HeadObject")) is expected
-    assert type(CONTEXT.translate(_boto_error(status, str(status)), "HeadObject")) is expected
+        assert type(CONTEXT.translate(_crt_error(status, body), "GetObject")) is expected
+    assert type(CONTEXT.translate(_boto_error(status, str(status)), "GetObject")) is expected
+
+
+def test_a_400_to_a_head_may_be_anything() -> None:
+    assert type(CONTEXT.translate(_crt_error(400, b""), "HeadObject")) is errors.Unreachable
+    assert type(CONTEXT.translate(_boto_error(400, "400"), "HeadObject")) is errors.Unreachable
+    assert type(CONTEXT.translate(_boto_error(400, "InvalidArgument"), "HeadObject")) is errors.Rejected
 
 
 def test_texts() -> None:
