@@ -104,11 +104,11 @@ class FileIO:
                 raise Stale("the object was changed by someone else") from error
             self.check_fresh(handle)
             context.archived.note_read(inode.ino, offset, end)
-            self._note_access(inode)
+            self.note_access(inode)
             return data
         raise IOFailure("the file kept changing while it was read")
 
-    def _note_access(self, inode: Inode) -> None:
+    def note_access(self, inode: Inode) -> None:
         """The file was read: relatime. The bucket learns of it with the next change that it is owed."""
         now_ns = self._context.clock.now_ns()
         if not self._notes_access(inode):

@@ -70,33 +70,63 @@ class Settlement:
                 if inode.is_dir and self._index.dentries.written_key(inode) != key:
                     self._leave_stray_marker(inode, key, etag)
                     return
-                self._leave_old_key(inode, key)
-                self._index.tombstones.remove([key])
-                self._index.parked.remove(inode.ino)
-                # Renamed meanwhile, by itself or with a directory above, the move is owed whatever the snapshot says:
-                # it may have been taken after the rename, for a write to the old key; or the directory above may be
-                # back where it was, and think that what lies below it is still where it had been in between.
-                is_elsewhere = self._index.dentries.place(inode.ino) is not None and (
-                    self._index.dentries.path_key(inode) != key or self._index.dentries.written_key(inode) != key
-                )
-                now = replace(
-                    inode,
-                    remote_key=key,
-                    remote_etag=etag,
-                    remote_size=snapshot.remote_size if snapshot.is_dir else snapshot.size,
-                    content_uploaded=snapshot.content_generation,
-                    meta_generation=inode.meta_generation + (is_elsewhere or not has_metadata),
-                    meta_uploaded=snapshot.meta_generation,
-                    attempt_key=None,
-                    metadata_known=True,
-                )
-                if inode.link_group is not None and snapshot.link_group is not None:
-                    now = replace(now, link_group=links.group_of(self._index, snapshot))
-                self._index.inodes.update(now)
-                links.owe(self._index, now, context.clock.now_ns())
+                self._record(inode, snapshot, key, etag, has_metadata=has_metadata)
             if inode.content_generation == snapshot.content_generation and inode.is_file and inode.link_of is None:
                 context.cache.mark_clean(inode.ino)
         context.totals.count_upload(snapshot.size if snapshot.content_owed else 0)
+
+    def copied(self, before: Inode, snapshot: Inode, key: ObjectKey, etag: ETag) -> bool:
+        """The object at `key` has the bytes and the metadata of `snapshot`, a copy that the empty file `before` is to
+        become. False when that was written meanwhile: the attempt stays on record, as if its outcome was not known."""
+        context = self._context
+        with context.locks.of(snapshot.ino):
+            with self._index.transaction():
+                context.guard.note([key])
+                inode = self._index.inodes.find(snapshot.ino)
+                if inode is None:
+                    self._index.tombstones.put(key, etag, context.clock.now_ns())
+                    return False
+                if inode.content_generation != before.content_generation:
+                    return False
+                are_times_set = inode.mtime_ns != before.mtime_ns  # meanwhile, and so they are owed
+                inode = replace(
+                    inode,
+                    size=snapshot.size,
+                    mtime_ns=inode.mtime_ns if are_times_set else snapshot.mtime_ns,
+                    ctime_ns=max(inode.ctime_ns, snapshot.ctime_ns),
+                    content_generation=snapshot.content_generation,
+                )
+                self._record(inode, snapshot, key, etag)
+            context.cache.mark_clean(snapshot.ino)
+        context.totals.count_upload(0)
+        return True
+
+    def _record(self, inode: Inode, snapshot: Inode, key: ObjectKey, etag: ETag, *, has_metadata: bool = True) -> None:
+        """Make `inode`, a row that may be ahead of `snapshot`, the one whose object is at `key`."""
+        self._leave_old_key(inode, key)
+        self._index.tombstones.remove([key])
+        self._index.parked.remove(inode.ino)
+        # Renamed meanwhile, by itself or with a directory above, the move is owed whatever the snapshot says: it may
+        # have been taken after the rename, for a write to the old key; or the directory above may be back where it
+        # was, and think that what lies below it is still where it had been in between.
+        is_elsewhere = self._index.dentries.place(inode.ino) is not None and (
+            self._index.dentries.path_key(inode) != key or self._index.dentries.written_key(inode) != key
+        )
+        now = replace(
+            inode,
+            remote_key=key,
+            remote_etag=etag,
+            remote_size=snapshot.remote_size if snapshot.is_dir else snapshot.size,
+            content_uploaded=snapshot.content_generation,
+            meta_generation=inode.meta_generation + (is_elsewhere or not has_metadata),
+            meta_uploaded=snapshot.meta_generation,
+            attempt_key=None,
+            metadata_known=True,
+        )
+        if inode.link_group is not None and snapshot.link_group is not None:
+            now = replace(now, link_group=links.group_of(self._index, snapshot))
+        self._index.inodes.update(now)
+        links.owe(self._index, now, self._context.clock.now_ns())
 
     def _leave_stray_marker(self, directory: Inode, key: ObjectKey, etag: ETag) -> None:
         """The directory was moved while its marker was on the way, and what lies below it is elsewhere: that is what

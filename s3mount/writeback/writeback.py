@@ -13,6 +13,7 @@ from s3mount.writeback.claims import Claims
 from s3mount.writeback.conditions import Support
 from s3mount.writeback.conflict import ConflictResolver
 from s3mount.writeback.context import WriteBackContext
+from s3mount.writeback.copies import Copier
 from s3mount.writeback.deleter import Deleter
 from s3mount.writeback.moves import Mover
 from s3mount.writeback.multipart import MultipartUpload
@@ -74,6 +75,7 @@ class WriteBack:
         self._multipart = MultipartUpload(context, self._pending)
         settlement = Settlement(context)
         self._deleter = Deleter(context, self._claims)
+        self._copier = Copier(context, settlement, self._pending, self._claims)
         self._scheduler = Scheduler(
             context,
             uploader=Uploader(context, settlement, self._multipart),
@@ -130,6 +132,16 @@ class WriteBack:
     def note_sparse(self, ino: Ino) -> None:
         """The file was lengthened with zeros: it is not sent before it is closed."""
         self._pending.note_sparse(ino)
+
+    def copy_whole(self, source: Ino, target: Ino, *, now_ns: int) -> int:
+        """Make the empty file `target` a copy of `source` inside S3, changed at `now_ns`. Waits for S3. Returns how
+        many bytes it has, and then the bucket has it too; 0 when there was something in the way, whatever it was."""
+        try:
+            due_ns = self._context.clock.now_ns() + self.delay_ns
+            return self._copier.copy(source, target, now_ns=now_ns, due_ns=due_ns)
+        finally:
+            self.notify()
+            self._signal_progress()
 
     def hurry(self) -> None:
         """The cache is full of dirty data: upload without delay, files being written too."""
