@@ -199,7 +199,10 @@ class FuseCallbacks:
         )
 
     def open(self, request: int, ino: Ino, info: int) -> Fh:
-        return self._filesystem.open(ino, _file_info(info).flags, _caller(request))
+        handle = _file_info(info)
+        fh = self._filesystem.open(ino, handle.flags, _caller(request))
+        handle.keep_cache = self._filesystem.keeps_pages(fh)
+        return fh
 
     def read(self, request: int, ino: Ino, size: int, offset: int, info: int) -> bytes:
         data = self._filesystem.read(_fh(info), offset, size)

@@ -75,10 +75,33 @@ def add(index: Index, primary: Inode, parent: Ino, name: str, *, now_ns: int, du
     return primary
 
 
-def join(index: Index, found: Inode) -> None:
-    """Its object was just found to carry a group: if another name of that is known, it is one more."""
-    if found.link_group is None or found.nlink != 1 or found.link_of is not None or found.is_owed or found.attempt_key:
+def meet(index: Index, found: Inode, *, may_join: bool) -> None:
+    """The metadata of its object was just read, and is in the row. `may_join`: it may become a name of another inode,
+    should its object say so."""
+    if found.is_dir or found.attempt_key is not None:
         return
+    if found.link_of is not None:
+        _meet_again(index, found)
+    elif found.nlink > 1:
+        owe(index, found, 0)
+    elif may_join and found.link_group is not None and not found.is_owed:
+        _join(index, found)
+
+
+def _meet_again(index: Index, shadow: Inode) -> None:
+    """A name that was known for one of a group: someone else may have changed what its object says."""
+    primary = None if shadow.link_of is None else index.inodes.find(shadow.link_of)
+    if primary is None or shadow.is_owed or primary.is_owed:
+        return
+    if shadow.link_group != primary.link_group:
+        index.inodes.update(leave(index, shadow))
+    else:
+        _agree(index, primary, shadow)
+
+
+def _join(index: Index, found: Inode) -> None:
+    """If another name of its group is known, it is one more."""
+    assert found.link_group is not None
     primary = index.inodes.with_link_group(found.link_group, but=found.ino)
     if primary is None or primary.remote_size != found.size:
         return
@@ -88,14 +111,18 @@ def join(index: Index, found: Inode) -> None:
         content_generation=primary.content_uploaded,
         content_uploaded=primary.content_uploaded,
     )
+    _agree(index, replace(primary, nlink=primary.nlink + 1), shadow)
+
+
+def _agree(index: Index, primary: Inode, shadow: Inode) -> None:
+    """Write both rows. Where a change of attributes did not reach all names, the later one counts."""
     # Reading moves atime here, and that alone is not news for the bucket.
-    if _copied(found) != _copied(replace(primary, atime_ns=found.atime_ns)) and not primary.is_owed:
-        # A change of attributes did not reach all names: the later one counts.
-        if found.ctime_ns > primary.ctime_ns:
-            primary = replace(_with_attributes(primary, found), meta_generation=primary.meta_generation + 1, due_ns=0)
+    if _copied(shadow) != _copied(replace(primary, atime_ns=shadow.atime_ns)) and not primary.is_owed:
+        if shadow.ctime_ns > primary.ctime_ns:
+            primary = replace(_with_attributes(primary, shadow), meta_generation=primary.meta_generation + 1, due_ns=0)
         else:
             shadow = replace(shadow, meta_generation=shadow.meta_generation + 1, due_ns=0)
-    index.inodes.update(replace(primary, nlink=primary.nlink + 1))
+    index.inodes.update(primary)
     index.inodes.update(shadow)
 
 

@@ -104,8 +104,7 @@ class AttributeReader:
                 return  # our own write overtook the answer; ensure() looks again
             known = replace(now, metadata_known=True) if info is None else with_metadata(now, info)
             self._index.inodes.update(known)
-            if known.link_group is not None and not self._observer.is_open(ino):
-                links.join(self._index, known)
+            links.meet(self._index, known, may_join=not self._observer.is_open(ino))
 
     def close(self, deadline_s: float) -> bool:
         """False when requests are still under way after the deadline."""

@@ -90,6 +90,9 @@ class VfsContext:
         ino = self.index.dentries.lookup(parent, name)
         if ino is None:
             raise NotFound(name)
+        row = self.index.inodes.find(ino)
+        if row is not None and row.link_of is not None:
+            self.known(row)  # someone else may have made a file of its own of this name
         return ino
 
     def known(self, inode: Inode) -> Inode:

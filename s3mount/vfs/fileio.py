@@ -57,7 +57,7 @@ class FileIO:
             inode = links.identity(self._index, ino)
             if inode is None or inode.is_lost:
                 raise Stale("removed or replaced meanwhile")
-            fh = context.handles.open_file(inode.ino, flags)
+            fh = context.handles.open_file(inode.ino, flags, must_be_read=self._notes_access(inode))
         if flags & os.O_TRUNC:
             try:
                 self.truncate(inode.ino, 0)
@@ -110,14 +110,19 @@ class FileIO:
 
     def note_access(self, inode: Inode) -> None:
         """The file was read: relatime. The bucket learns of it with the next change that it is owed."""
-        options, now_ns = self._context.options, self._context.clock.now_ns()
-        if not options.is_relatime or options.read_only or not _is_access_news(inode, now_ns):
+        now_ns = self._context.clock.now_ns()
+        if not self._notes_access(inode):
             return
         # Reading goes on when the disk under the index is full.
         with contextlib.suppress(NoSpace, IOFailure), self._index.transaction():
             now = self._index.inodes.find(inode.ino)
             if now is not None and _is_access_news(now, now_ns):
                 self._index.inodes.update(replace(now, atime_ns=now_ns))
+
+    def _notes_access(self, inode: Inode) -> bool:
+        """Whether the next read moves the access time."""
+        options = self._context.options
+        return options.is_relatime and not options.read_only and _is_access_news(inode, self._context.clock.now_ns())
 
     def check_fresh(self, handle: FileHandle) -> None:
         if self._context.handles.is_stale(handle):

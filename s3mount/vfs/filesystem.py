@@ -218,6 +218,10 @@ class FileSystem:
         inode is gone: look its name up again."""
         return self._io.open(ino, flags, caller)
 
+    def keeps_pages(self, fh: Fh) -> bool:
+        """Whether the kernel may answer reads of this open with what it has of the file from earlier ones."""
+        return self._context.handles.file(fh).keeps_pages
+
     @fs_errors_only
     def read(self, fh: Fh, offset: int, size: int) -> bytes:
         """Fewer bytes than asked only at the end of the file. Raises Stale when the object was replaced."""

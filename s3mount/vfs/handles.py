@@ -10,17 +10,23 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cachetools import LRUCache
+
 from s3mount.errors import BadHandle
 from s3mount.model import DirEntry, Fh, Ino
+
+REMEMBERED_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class FileHandle:
-    """One open of a file. `epoch`: which foreign change of the object it was opened after."""
+    """One open of a file. `epoch`: which foreign change of the object it was opened after. `keeps_pages`: what the
+    kernel has of the file's bytes from earlier opens is right."""
 
     ino: Ino
     flags: int
     epoch: int
+    keeps_pages: bool = False
 
     @property
     def can_read(self) -> bool:
@@ -54,10 +60,14 @@ class Handles:
         self._opens: Counter[Ino] = Counter()
         self._writers: Counter[Ino] = Counter()
         self._epochs: Counter[Ino] = Counter()
+        # Opened before, and not changed by someone else since.
+        self._unchanged: LRUCache[Ino, bool] = LRUCache(REMEMBERED_MAX)
 
-    def open_file(self, ino: Ino, flags: int) -> Fh:
+    def open_file(self, ino: Ino, flags: int, *, must_be_read: bool = False) -> Fh:
+        """`must_be_read`: the kernel is to ask for the bytes even if it has them."""
         with self._lock:
-            handle = FileHandle(ino, flags, self._epochs[ino])
+            handle = FileHandle(ino, flags, self._epochs[ino], ino in self._unchanged and not must_be_read)
+            self._unchanged[ino] = True
             self._opens[ino] += 1
             if handle.can_write:
                 self._writers[ino] += 1
@@ -113,6 +123,7 @@ class Handles:
     def content_changed(self, ino: Ino) -> None:
         """Someone else replaced the object: handles opened before must not read the new bytes as their own."""
         with self._lock:
+            self._unchanged.pop(ino, None)
             if ino in self._opens:
                 self._epochs[ino] += 1
 

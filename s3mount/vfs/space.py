@@ -4,11 +4,12 @@ Called by FileSystem, on any thread. Every change goes in the order that fileio.
 then size and generation.
 """
 
+from dataclasses import replace
 from enum import Enum
 
 from s3mount.cache.holes import HOLE_BLOCK_BYTES
 from s3mount.errors import BadHandle, FileTooLarge, FsError, InvalidArgument, NoSuchOffset, NotSupported
-from s3mount.model import Fh, Seek
+from s3mount.model import Fh, Ino, Seek
 from s3mount.vfs.context import VfsContext
 from s3mount.vfs.fileio import FileIO
 from s3mount.vfs.handles import FileHandle
@@ -65,6 +66,7 @@ class Space:
         if not may_grow:
             end = min(end, context.live(handle.ino).size)
         if offset >= end:
+            self._touch(handle.ino)
             return
         if kind is Kind.ZERO:
             self._zero(handle, offset, end)
@@ -110,6 +112,17 @@ class Space:
                 raise
             if end > size:
                 self._io.stage_change(ino, end)
+            else:
+                self._touch(ino)
+
+    def _touch(self, ino: Ino) -> None:
+        """The call counts as a change, though no byte has another value."""
+        context = self._context
+        now_ns = context.clock.now_ns()
+        with context.index.transaction():
+            inode = replace(context.live(ino), mtime_ns=now_ns, ctime_ns=now_ns)
+            context.index.inodes.update(context.with_meta_owed(inode))
+        context.writeback.notify()
 
     def _grow(self, handle: FileHandle, size: int, end: int) -> None:
         self._context.writeback.note_sparse(handle.ino)

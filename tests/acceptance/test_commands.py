@@ -355,3 +355,21 @@ def test_the_call_that_mount_8_makes(seaweed: S3Server, tmp_path: Path) -> None:
         umount = subprocess.run(["umount", drive.mountpoint], capture_output=True, text=True, timeout=60, check=False)
         assert (umount.returncode, umount.stderr) == (0, "")
         drive.wait_for_end()
+
+
+def test_inode_numbers_and_capacity_after_a_remount(seaweed: S3Server, tmp_path: Path) -> None:
+    """The numbers are the index's; what `df` shows is the option's, less the files."""
+    with CliMount(seaweed, seaweed.make_bucket(), tmp_path, "--capacity=10GiB") as drive:
+        drive.mount()
+        (drive.mountpoint / "d").mkdir()
+        (drive.mountpoint / "d/f").write_bytes(bytes(1 << 20))
+        os.link(drive.mountpoint / "d/f", drive.mountpoint / "linked")
+        paths = [drive.mountpoint / name for name in ("d", "d/f", "linked")]
+        before = [path.stat().st_ino for path in paths]
+        drive.unmount()
+        drive.mount()
+        assert [path.stat().st_ino for path in paths] == before
+        assert before[1] == before[2]
+        volume = os.statvfs(drive.mountpoint)
+        assert volume.f_blocks * volume.f_frsize == 10 << 30
+        assert 1 << 20 <= (volume.f_blocks - volume.f_bavail) * volume.f_frsize < 3 << 20

@@ -179,18 +179,14 @@ class Calls:
     def tree(self, path: str) -> dict[str, tuple[object, ...]]:
         """All below `path`: attributes, and the bytes' digest, the target or the names."""
         found: dict[str, tuple[object, ...]] = {}
-        groups: dict[int, str] = {}
-        # With a new index, how many names a file has is known when all were met.
-        for folder, directories, files in os.walk(path):
-            for name in [*directories, *files]:
-                os.lstat(os.path.join(folder, name))
-        for folder, directories, files in os.walk(path):
-            for name in [*directories, *files]:
-                place = os.path.join(folder, name)
-                state = os.lstat(place)
-                short = os.path.relpath(place, path)
-                group = "" if stat.S_ISDIR(state.st_mode) else groups.setdefault(state.st_ino, short)
-                found[short] = (*shown(state), group, _content(place, state), _attributes(place))
+        places = sorted(os.path.join(f, name) for f, dirs, files in os.walk(path) for name in [*dirs, *files])
+        for place in places:
+            os.lstat(place)  # with a new index, how many names a file has is known when all were met
+        first_names: dict[int, str] = {}
+        for place in places:
+            state, short = os.lstat(place), os.path.relpath(place, path)
+            first = "" if stat.S_ISDIR(state.st_mode) else first_names.setdefault(state.st_ino, short)
+            found[short] = (*shown(state), first, _content(place, state), _attributes(place))
         return found
 
 

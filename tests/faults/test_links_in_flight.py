@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from s3mount.model import ObjectKey
+from s3mount.model import ROOT_INO, ObjectKey
 from tests.faults.bench import MIB, Bench, until
 from tests.faults.test_hard_links import check, linked
 from tests.support.faulty_store import FOR_GOOD, Moment
@@ -202,3 +203,35 @@ def test_a_name_that_is_open_stays_its_own_file(bench: Bench) -> None:
     assert attr.ino != bench.ino("/a")
     bench.close_file(fh)
     bench.check({"a": b"one", "b": b"one"})
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_someone_else_changes_the_metadata_of_a_name(bench: Bench, name: str) -> None:
+    """Same bytes, so the same version: `s3mount refresh` and a repair ask for it anew."""
+    linked(bench, "/a", "/b", "/c")
+    time.sleep(1.1)  # what S3 tells of an object's time is in whole seconds
+    item = bench.memory.objects()[ObjectKey(name)]
+    metadata = dict(item.metadata or {}) | {"mode": str(0o100600), "file-permissions": "0100600"}
+    bench.memory.foreign_put(name, item.body, metadata)
+    bench.drive.lister.invalidate(ROOT_INO)
+    row = bench.index.dentries.lookup(ROOT_INO, name)
+    assert row is not None
+    with bench.index.transaction():
+        bench.index.inodes.update(replace(bench.index.inodes.get(row), metadata_known=False))
+    for other in "abc":
+        bench.fs.getattr(f"/{other}")
+    check(bench, [{"a", "b", "c"}], dict.fromkeys("abc", b"one"))
+    assert bench.fs.getattr("/a").mode & 0o777 == 0o600
+    assert {found.metadata["mode"] for found in bench.memory.objects().values()} == {str(0o100600)}  # type: ignore[index]
+
+
+def test_someone_else_takes_a_name_out_of_its_group(bench: Bench) -> None:
+    linked(bench, "/a", "/b", "/c")
+    bench.memory.foreign_put("b", b"one", {"mode": str(0o100600)})
+    row = bench.index.dentries.lookup(ROOT_INO, "b")
+    assert row is not None
+    with bench.index.transaction():
+        bench.index.inodes.update(replace(bench.index.inodes.get(row), metadata_known=False))
+    check(bench, [{"a", "c"}, {"b"}], dict.fromkeys("abc", b"one"))
+    assert bench.fs.getattr("/b").mode & 0o777 == 0o600
+    assert bench.fs.getattr("/a").mode & 0o777 == 0o644

@@ -127,6 +127,18 @@ def test_zero_range(fs: OsLike, fh: int) -> None:
     assert fs.pread(fh, 40, MIB - 20) == DATA[-20:-10] + bytes(20)
 
 
+@pytest.mark.parametrize("mode", [0, KEEP_SIZE, PUNCH_HOLE | KEEP_SIZE])
+@pytest.mark.parametrize("offset", [10, 300 * KIB])
+def test_fallocate_is_a_change(fs: OsLike, mode: int, offset: int) -> None:
+    """ext4 moves mtime whether or not a byte has another value."""
+    put(fs, "f", bytes(100 * KIB))
+    fs.utime("f", 0, 0)
+    fh = fs.open("f", os.O_RDWR)
+    fs.fallocate(fh, mode, offset, 50)
+    fs.close(fh)
+    assert fs.stat("f").mtime_ns != 0
+
+
 @pytest.mark.parametrize(
     ("mode", "offset", "length", "code"),
     [

@@ -317,6 +317,9 @@ class ReferenceTree:
             self._resize(inode, 0)
         return self._open(inode, flags)
 
+    def keeps_pages(self, fh: Fh) -> bool:
+        return False
+
     def read(self, fh: Fh, offset: int, size: int) -> bytes:
         handle = self._handle(fh)
         if handle.flags & os.O_ACCMODE == os.O_WRONLY:

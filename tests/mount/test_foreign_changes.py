@@ -1,6 +1,8 @@
 """Others' changes reach programs that the kernel would answer from its own memory (P5, P9)."""
 
+import ctypes
 import errno
+import mmap
 import os
 import stat
 import sys
@@ -100,9 +102,42 @@ def test_a_replaced_file_is_stale_for_whoever_has_it_open_and_new_for_others(roo
         until(is_stale)
         assert (root / "f").read_bytes() == b"b" * SIZE
         until(lambda: stat.S_IMODE(os.stat(root / "f").st_mode) == 0o640)
-        assert os.stat(root / "f").st_ino == before.st_ino
+        assert os.stat(root / "f").st_ino != before.st_ino, "one inode has one size and one page cache"
     finally:
         os.close(fd)
+
+
+def is_with_the_kernel(path: Path) -> bool:
+    """Whether the kernel has the first page, after the open that this takes: mincore(2)."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 4096, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE) as view:
+        libc = ctypes.CDLL(None)
+        address = ctypes.c_void_p()
+        length = ctypes.c_ssize_t()
+        held = ctypes.py_object(view)
+        buffer = (ctypes.c_char * 80)()
+        ctypes.pythonapi.PyObject_GetBuffer(held, buffer, 0)
+        address.value = ctypes.c_void_p.from_buffer(buffer).value
+        length.value = 4096
+        resident = (ctypes.c_ubyte * 1)()
+        try:
+            assert libc.mincore(address, length, resident) == 0
+        finally:
+            ctypes.pythonapi.PyBuffer_Release(buffer)
+        return bool(resident[0] & 1)
+
+
+def test_bytes_that_nobody_changed_stay_with_the_kernel(root: Path, orders: Path) -> None:
+    assert not is_with_the_kernel(root / "f")
+    for _ in range(2):
+        assert (root / "f").read_bytes() == b"a" * SIZE
+    assert is_with_the_kernel(root / "f")
+    order(orders, "put-f-b")
+    assert not is_with_the_kernel(root / "f")
+    for _ in range(2):
+        assert (root / "f").read_bytes() == b"b" * SIZE
+    assert is_with_the_kernel(root / "f")
+    os.utime(root / "f")
+    assert not is_with_the_kernel(root / "f"), "the next read moves the access time, so it must come to the drive"
 
 
 def test_a_removed_name_is_gone_and_comes_back_as_another_file(root: Path, orders: Path) -> None:

@@ -40,6 +40,9 @@ class Recorder:
         self.result = result
         self.calls: list[tuple[object, ...]] = []
 
+    def keeps_pages(self, fh: int) -> bool:
+        return fh == 8
+
     def __getattr__(self, name: str) -> object:
         def record(*args: object, **kwargs: object) -> object:
             copied = [bytes(arg) if isinstance(arg, memoryview) else arg for arg in args]
@@ -184,6 +187,8 @@ def test_every_callback_asks_for_the_same_and_replies_once(binding: Binding, inf
             assert binding.replies[0][1] == 0
         if reply in ("reply_open", "reply_create"):
             assert info.fh == 8
+        assert bool(info.keep_cache) == (name == "open")
+        info.keep_cache = 0
 
 
 def test_an_attribute_is_told_in_size_or_in_full(binding: Binding) -> None:

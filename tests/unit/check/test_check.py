@@ -44,6 +44,21 @@ def test_nothing_is_found_where_nothing_is_wrong(bench: Bench) -> None:
     assert run(bench) == []
 
 
+def test_names_of_one_file_are_objects_like_others(bench: Bench) -> None:
+    bench.fs.link("/b", "/d/other")
+    bench.fs.link("/b", "/more")
+    bench.drain()
+    assert run(bench) == []
+    bench.memory.foreign_delete("more")
+    bench.memory.foreign_put("d/other", b"another")
+    assert kinds(run(bench, repair=True)) == [(Kind.OBJECT_MISSING, "/more"), (Kind.OTHER_ETAG, "/d/other")]
+    bench.start()
+    assert bench.tree() == {"b": b"b" * 1000, "d/a": b"a" * 1000, "d/other": b"another"}
+    assert bench.nlink("/b") == 1
+    bench.drain()
+    assert run(bench) == []
+
+
 def test_what_others_did_to_the_bucket(bench: Bench) -> None:
     bench.memory.foreign_delete("d/a")
     bench.memory.foreign_put("b", b"another")
