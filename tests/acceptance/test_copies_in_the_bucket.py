@@ -60,10 +60,12 @@ def test_a_copy_of_what_is_not_cached(server: S3Server, tmp_path: Path, copier: 
         subprocess.run([*COPIERS[copier], folder / "source", folder / "copy"], check=True, timeout=60)
         sent = Counter(drive.status()["requests"]) - before
         assert sent["CopyObject"] == 1
+        expected = hashlib.sha256(body).hexdigest()
         assert not {"GetObject", "PutObject", "UploadPart", "CreateMultipartUpload"} & set(sent), sent
+        assert sha(folder / "copy") == expected
         remount(drive)
         assert (folder / "copy").stat().st_size == SIZE
-        assert sha(folder / "copy") == sha(folder / "source") == hashlib.sha256(body).hexdigest()
+        assert sha(folder / "copy") == sha(folder / "source") == expected
 
 
 def test_files_without_a_name(seaweed: S3Server, tmp_path: Path) -> None:
