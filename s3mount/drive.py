@@ -174,6 +174,7 @@ class Drive:
             self._is_closed = True
         deadline = time.monotonic() + deadline_s
         has_ended = self.writeback.stop(deadline_s)
+        has_ended &= self.lister.close(deadline - time.monotonic())
         has_ended &= self._attributes.close(deadline - time.monotonic())
         for ino in self.index.inodes.staged():
             self.cache.save(ino)

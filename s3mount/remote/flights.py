@@ -36,6 +36,10 @@ class Flights:
         mine.set_result(None)
         return True
 
+    def is_running(self, key: Hashable) -> bool:
+        with self._lock:
+            return key in self._running
+
     def _finish(self, key: Hashable) -> None:
         with self._lock:
             del self._running[key]

@@ -12,11 +12,13 @@ from cachetools import LRUCache
 from s3mount.clock import Clock
 from s3mount.errors import StoreError
 from s3mount.index.index import Index
-from s3mount.model import Ino, ObjectKey
+from s3mount.model import Ino, Inode, ObjectKey
 from s3mount.remote.defaults import Defaults
 from s3mount.remote.flights import Flights
 from s3mount.remote.guard import WriteGuard
 from s3mount.remote.merge import DirectoryMerge, ForeignObserver
+from s3mount.remote.walk import Walk, WalkContext
+from s3mount.remote.walks import Walks
 from s3mount.store.base import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ class Lister:
         self._ttl_s = ttl_s
         self._observer = observer
         self._flights = Flights()
+        self._walks = Walks(WalkContext(store, index, guard, defaults, clock, observer, self), ttl_s=ttl_s)
         self._lock = threading.Lock()
         self._fresh_until_s: LRUCache[Ino, float] = LRUCache(FRESH_DIRECTORIES_MAX)
         self._is_offline = False
@@ -56,6 +59,7 @@ class Lister:
         self._set_fresh(ino, self._ttl_s)
 
     def invalidate(self, ino: Ino) -> None:
+        self._walks.spoil(ino)
         self._set_fresh(ino, 0.0)
 
     def _set_fresh(self, ino: Ino, for_s: float) -> None:
@@ -70,18 +74,27 @@ class Lister:
         Raises StoreError otherwise."""
         with self._lock:
             now_s = self._clock.monotonic_s()
-            if self._fresh_until_s.get(ino, 0.0) > now_s:
-                return
+            is_fresh = self._fresh_until_s.get(ino, 0.0) > now_s
             is_offline = self._is_offline
-        if not self._is_listed(ino):
-            self._flights.run(ino, lambda: self._list(ino))
+        if is_fresh:
+            self._walks.asked_again(ino)
+            return
+        directory = self._index.inodes.find(ino)
+        if directory is None:
+            return
+        if not directory.is_listed:
+            self._refresh(directory)
         elif is_offline:
             self._probe(ino)
         else:
             try:
-                self._flights.run(ino, lambda: self._list(ino))
+                self._refresh(directory)
             except TimeoutError:
                 log.warning("listing of ino %d takes long, the index answers", ino)
+
+    def _refresh(self, directory: Inode) -> None:
+        if not self._walks.serve(directory):
+            self._flights.run(directory.ino, lambda: self._list(directory.ino))
 
     def _probe(self, ino: Ino) -> None:
         """List it in the background, if nobody did so a moment ago."""
@@ -97,10 +110,6 @@ class Lister:
             self._flights.run(ino, lambda: self._list(ino))
         except Exception as error:  # noqa: BLE001 - nobody waits for it, and the drive may be closed by now
             log.debug("the probe of ino %d failed: %s", ino, error)
-
-    def _is_listed(self, ino: Ino) -> bool:
-        directory = self._index.inodes.find(ino)
-        return directory is not None and directory.is_listed
 
     def ensure_listed(self, ino: Ino) -> None:
         """Return when every child the bucket has is in the index, however long ago that was learnt."""
@@ -119,6 +128,7 @@ class Lister:
         directory = self._index.inodes.find(ino)
         if directory is None or directory.remote_key is None:
             return
+        self._walks.spoil(ino)
         with self._lock:
             fresh_until_s = self._fresh_until_s.get(ino)
         with self._guard.listing() as began:
@@ -147,6 +157,28 @@ class Lister:
             if self._fresh_until_s.get(ino) != fresh_until_s:
                 return  # invalidated since it was asked for: the next use lists again
         self.mark_fresh(ino)
+
+    # -- for walks -----------------------------------------------------------------------------------------------
+
+    def is_being_listed(self, ino: Ino) -> bool:
+        return self._flights.is_running(ino)
+
+    def claimed(self, walk: Walk, ino: Ino) -> None:
+        self._walks.spoil(ino, but=walk)
+
+    def walked(self, walk: Walk, ino: Ino, asked_s: float) -> bool:
+        with self._lock:
+            self._fresh_until_s[ino] = max(self._fresh_until_s.get(ino, 0.0), asked_s + self._ttl_s)
+        if walk.is_spoiled(ino):
+            # Perhaps between the merge and now, when what it said of freshness came first.
+            self._set_fresh(ino, 0.0)
+            return False
+        self._walks.walked(walk, ino)
+        return True
+
+    def close(self, deadline_s: float) -> bool:
+        """False when a request is still under way after the deadline."""
+        return self._walks.close(deadline_s)
 
     def _note_offline(self, key: ObjectKey, error: StoreError) -> None:
         log.warning("listing of %r failed, the index answers: %s", key, error)

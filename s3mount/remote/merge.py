@@ -123,6 +123,16 @@ class DirectoryMerge:
                 self._index.inodes.update(replace(directory, is_listed=True))
         return self.result
 
+    def lacks_directory(self) -> bool:
+        """Whether `finish` would remove a directory. In the transaction of the last page."""
+        return any(
+            inode.is_dir
+            and f"{entry.key_component(is_dir=True)}/" not in self._seen
+            and self._is_gone(self._index.dentries.path_key(inode), inode)
+            for entry, ino in self._index.dentries.entries(self._dir_ino)
+            if (inode := self._index.inodes.get(ino))
+        )
+
     def _merge_late(self) -> None:
         """Names that an inode of the other kind had: it may be gone by now. Directories first, they have the name."""
         late, self._late = self._late, []
@@ -153,10 +163,10 @@ class DirectoryMerge:
 
     def _merge_object(self, info: ObjectInfo, *, is_late: bool = False) -> None:
         component = info.key[len(self._dir_key) :]
-        if self._is_ours_to_ignore(info.key):
+        there = self._index.dentries.named(self._dir_ino, component, is_dir=False)
+        if (there is not None and self._is_known(there[1], info)) or self._is_ours_to_ignore(info.key):
             self._seen.add(component)
             return
-        there = self._index.dentries.named(self._dir_ino, component, is_dir=False)
         owner = self._index.inodes.with_remote_key(info.key)
         if owner is not None and (there is None or owner.ino != there[1]):
             return
@@ -173,6 +183,11 @@ class DirectoryMerge:
             else:
                 self._late.append(info)
 
+    def _is_known(self, ino: Ino, info: ObjectInfo) -> bool:
+        """Whether the listing tells nothing that the index does not: so of most files, and soon found out."""
+        inode = self._index.inodes.get(ino)
+        return inode.remote_key == info.key and inode.remote_etag == info.etag
+
     def _add_file(self, name: str, component: str, info: ObjectInfo) -> None:
         inode = Inode(
             Ino(0), self._defaults.file_mode, self._defaults.uid, self._defaults.gid, info.size,
@@ -184,6 +199,9 @@ class DirectoryMerge:
     def _merge_prefix(self, key: ObjectKey, *, is_late: bool = False) -> None:
         component = key[len(self._dir_key) : -1]
         there = self._index.dentries.named(self._dir_ino, component, is_dir=True)
+        if there is not None and self._index.inodes.get(there[1]).remote_key == key:
+            self._seen.add(f"{component}/")
+            return
         if self._is_ours_to_ignore(key):
             self._seen.add(f"{component}/")
             return
@@ -239,12 +257,15 @@ class DirectoryMerge:
 
     def _remove_if_gone(self, parent: Ino, name: str, inode: Inode) -> None:
         key = self._index.dentries.path_key(inode)
-        if self._is_busy(inode) or inode.remote_key is None or inode.remote_key != key:
-            return
-        if self._guard.is_noted(key, self._began) or (inode.is_dir and self._has_work_below(inode, key)):
-            return
-        log.info("%r was removed from the bucket by someone else", key)
-        self._remove_subtree(parent, name, inode)
+        if self._is_gone(key, inode):
+            log.info("%r was removed from the bucket by someone else", key)
+            self._remove_subtree(parent, name, inode)
+
+    def _is_gone(self, key: ObjectKey | None, inode: Inode) -> bool:
+        """Whether somebody else has removed what the listing lacks."""
+        if self._is_busy(inode) or key is None or inode.remote_key != key:
+            return False
+        return not (self._guard.is_noted(key, self._began) or (inode.is_dir and self._has_work_below(inode, key)))
 
     def _has_work_below(self, directory: Inode, key: ObjectKey) -> bool:
         if self._guard.is_noted_below(key, self._began):

@@ -60,7 +60,8 @@ class StoreProperties:
 @dataclass(frozen=True, slots=True)
 class ListPage:
     """One page of a listing, in the store's own order. Objects and prefixes are never to be merged by that order:
-    some stores list in directory-tree order."""
+    some stores list in directory-tree order. Without a delimiter, and in all stores we know but S3's directory buckets,
+    the keys below any directory follow each other."""
 
     objects: Sequence[ObjectInfo]
     prefixes: Sequence[ObjectKey]
@@ -95,8 +96,11 @@ class ObjectStore(Protocol):
     def check_access(self) -> None:
         """One cheap request that proves credentials, bucket and network. Raises Denied, BucketMissing, Unreachable."""
 
-    def list_page(self, prefix: ObjectKey, *, delimiter: str = "/", token: str | None = None) -> ListPage:
-        """Objects whose key starts with `prefix`, and the common prefixes up to `delimiter` ("" for none).
+    def list_page(
+        self, prefix: ObjectKey, *, delimiter: str = "/", token: str | None = None, after: ObjectKey | None = None
+    ) -> ListPage:
+        """Objects whose key starts with `prefix`, and the common prefixes up to `delimiter` ("" for none); of the first
+        page (no `token`) only what follows `after` in the store's own order, where the store knows how to do that.
         A key equal to `prefix` (a directory's own marker) is among the objects. Lists what every write acknowledged
         before the call left behind."""
 

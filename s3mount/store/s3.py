@@ -90,12 +90,16 @@ class S3Store:
     def check_access(self) -> None:
         access.check_access(self._client, self._settings, self._context)
 
-    def list_page(self, prefix: ObjectKey, *, delimiter: str = "/", token: str | None = None) -> ListPage:
+    def list_page(
+        self, prefix: ObjectKey, *, delimiter: str = "/", token: str | None = None, after: ObjectKey | None = None
+    ) -> ListPage:
         arguments: dict[str, Any] = {"Prefix": self._prefix + prefix, "MaxKeys": LIST_KEYS_MAX}
         if delimiter:
             arguments["Delimiter"] = delimiter
         if token is not None:
             arguments["ContinuationToken"] = token
+        elif after is not None:
+            arguments["StartAfter"] = self._prefix + after
         # Not asked for by us: botocore asks for URL-encoded keys, and decodes them, only when it does so itself.
         attempts = self._sender.asking_attempts()
         reply = attempts.run(

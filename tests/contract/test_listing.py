@@ -131,3 +131,29 @@ def test_keys_are_relative_to_the_mounted_prefix(subject: Subject) -> None:
     found = subject.server.client.list_objects_v2(Bucket=subject.bucket, Prefix=PREFIX + subject.folder)
     assert [o["Key"] for o in found["Contents"]] == [PREFIX + subject.key("a")]
     assert subject.folder in subject.store.list_page(ObjectKey("")).prefixes
+
+
+def test_keys_below_a_directory_follow_each_other(subject: Subject) -> None:
+    """Over pages, and from a directory's key on: a walk (remote/walk.py) lives by it."""
+    directories = [f"d{n}{end}/{sub}" for n in range(4) for end in ("", "-x", ".t") for sub in ("", "s/")]
+    names = [f"{directory}{f}" for directory in directories for f in range(50)]
+    names += [f"d{n}.t.gz" for n in range(4)]
+    for name in names:
+        subject.foreign_put(name, b"x")
+    for after in (None, subject.key("d1/")):
+        found: list[str] = []
+        token: str | None = None
+        while True:
+            page = subject.store.list_page(subject.folder, delimiter="", token=token, after=after)
+            found += [info.key.removeprefix(subject.folder) for info in page.objects]
+            token = page.next_token
+            if token is None:
+                break
+        assert len(found) == len(set(found))
+        for directory in directories:
+            at = [number for number, name in enumerate(found) if name.startswith(directory)]
+            assert not at or at == list(range(at[0], at[-1] + 1))
+            assert len(at) in (0, sum(name.startswith(directory) for name in names))
+        wanted = names if after is None else [name for name in names if name.startswith(("d1/", "d2", "d3"))]
+        assert set(wanted) <= set(found)
+        assert after is None or not any(name.startswith("d0/") for name in found)

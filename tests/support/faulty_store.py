@@ -145,8 +145,14 @@ class FaultyStore:
     def check_access(self) -> None:
         self._call("check_access", "", self.inner.check_access)
 
-    def list_page(self, prefix: ObjectKey, *, delimiter: str = "/", token: str | None = None) -> ListPage:
-        return self._call("list_page", prefix, lambda: self.inner.list_page(prefix, delimiter=delimiter, token=token))
+    def list_page(
+        self, prefix: ObjectKey, *, delimiter: str = "/", token: str | None = None, after: ObjectKey | None = None
+    ) -> ListPage:
+        operation = "list_page" if delimiter else "walk_page"
+        return self._call(
+            operation, prefix,
+            lambda: self.inner.list_page(prefix, delimiter=delimiter, token=token, after=after),
+        )  # fmt: skip
 
     def head(self, key: ObjectKey) -> ObjectInfo:
         return self._call("head", key, lambda: self.inner.head(key))

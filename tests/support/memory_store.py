@@ -7,7 +7,7 @@ contract has them. The foreign_* methods act as another S3 client would: uncount
 import hashlib
 import itertools
 import threading
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -97,14 +97,17 @@ class MemoryStore:
         with self._lock:
             self._count("ListObjectsV2")
 
-    def list_page(self, prefix: ObjectKey, *, delimiter: str = "/", token: str | None = None) -> ListPage:
+    def list_page(
+        self, prefix: ObjectKey, *, delimiter: str = "/", token: str | None = None, after: ObjectKey | None = None
+    ) -> ListPage:
         with self._lock:
             self._count("ListObjectsV2")
             if self._sorted_keys is None:
                 # Code points sort as their UTF-8 bytes do, which is S3's order.
                 self._sorted_keys = sorted(self._objects)
             keys, objects, prefixes = self._sorted_keys, list[ObjectInfo](), list[ObjectKey]()
-            at = bisect_left(keys, ObjectKey(token or prefix))  # a token is the key the page begins with
+            # A token is the key the page begins with.
+            at = bisect_left(keys, token) if token else max(bisect_left(keys, prefix), bisect_right(keys, after or ""))
             while at < len(keys) and keys[at].startswith(prefix):
                 if len(objects) + len(prefixes) == self.page_size:
                     return ListPage(objects, prefixes, keys[at])
