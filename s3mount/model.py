@@ -155,6 +155,7 @@ class Inode:
     xattrs: str | None = None
     link_of: Ino | None = None
     link_group: str | None = None
+    remote_modified_ns: int | None = None
 
     @property
     def is_dir(self) -> bool:

@@ -244,6 +244,14 @@ class Inodes:
         (due_ns,) = self._database.row(f"SELECT MIN(due_ns) FROM inode WHERE {OWED}")
         return None if due_ns is None or due_ns == DUE_NEVER else due_ns
 
+    def note_modified(self, inode: Inode, modified_ns: int, *, is_metadata_known: bool) -> None:
+        """When a listing says that the object of `inode`, which owes nothing, was made; and whether its metadata is the
+        known one."""
+        with self._database.locked():
+            sql = "UPDATE inode SET remote_modified_ns = ?, metadata_known = metadata_known AND ? WHERE ino = ?"
+            self._database.write(sql, modified_ns, is_metadata_known, inode.ino)
+            self._cache.pop(inode.ino, None)
+
     def set_due(self, ino: Ino, due_ns: int) -> None:
         """When the work owed for an inode may start. What is staged of it stays so, but for this."""
         with self._database.locked():

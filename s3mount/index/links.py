@@ -239,6 +239,7 @@ def _adopt_settled(index: Index, primary: Inode, *, now_ns: int, due_ns: int, is
             primary,
             remote_key=heir.remote_key,
             remote_etag=heir.remote_etag,
+            remote_modified_ns=heir.remote_modified_ns,
             remote_size=heir.remote_size,
             attempt_key=None,
             meta_generation=primary.meta_generation + is_behind,

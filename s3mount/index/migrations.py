@@ -10,7 +10,13 @@ from s3mount.index.schema import SCHEMA_VERSION
 
 
 def _add_links_xattrs_devices(connection: sqlite3.Connection) -> None:
-    for column in ("rdev INTEGER NOT NULL DEFAULT 0", "xattrs TEXT", "link_of INTEGER", "link_group TEXT"):
+    for column in (
+        "rdev INTEGER NOT NULL DEFAULT 0",
+        "xattrs TEXT",
+        "link_of INTEGER",
+        "link_group TEXT",
+        "remote_modified_ns INTEGER",
+    ):
         connection.execute(f"ALTER TABLE inode ADD COLUMN {column}")
     for name, column in (("inode_link", "link_of"), ("inode_group", "link_group")):
         connection.execute(f"CREATE INDEX {name} ON inode ({column}) WHERE {column} IS NOT NULL")

@@ -44,6 +44,8 @@ CREATE TABLE fact (
 --                       NULL: the bucket has nothing of it
 --   remote_etag         the base ETag; NULL for a directory without a marker object
 --   remote_size         size of that object: bytes not present in the cache are read from it, below this offset
+--   remote_modified_ns  when that object was made, as listings say; NULL: none has shown it yet. A change of metadata
+--                       alone moves this, and not the ETag
 --   metadata_known      0: the object was only listed; mode, owner and times are the mount's defaults
 --   foreign_metadata    JSON of the object's user metadata that is not ours, carried along when we rewrite it
 --   attempt_key         a write to this key began and its outcome is not recorded: an object of ours may be there
@@ -83,7 +85,8 @@ CREATE TABLE inode (
     rdev               INTEGER NOT NULL DEFAULT 0,
     xattrs             TEXT,
     link_of            INTEGER,
-    link_group         TEXT
+    link_group         TEXT,
+    remote_modified_ns INTEGER
 );
 -- The write-back queue is this index: derived from the generations, so it cannot disagree with them.
 CREATE INDEX inode_owed ON inode (due_ns)

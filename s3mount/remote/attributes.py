@@ -117,6 +117,9 @@ def with_metadata(inode: Inode, info: ObjectInfo) -> Inode:
     """`inode` with the attributes that its object carries."""
     found = info.metadata or {}
     attributes = metadata.decode(found, is_dir_key=inode.is_dir)
+    if inode.is_dir and inode.meta_uploaded and attributes == metadata.FileAttributes():
+        # A store that drops what it was told of directories has no better knowledge than the index.
+        return replace(inode, remote_etag=info.etag, remote_size=info.size, metadata_known=True)
     mode = inode.mode
     if attributes.mode is not None:
         kind = stat.S_IFMT(inode.mode) if inode.is_dir else _kind(attributes.mode, info.size)

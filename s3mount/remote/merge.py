@@ -156,7 +156,10 @@ class DirectoryMerge:
     def _merge_own_marker(self, directory: Inode, info: ObjectInfo) -> None:
         if not info.etag:
             return  # SeaweedFS lists a directory without a marker as an object without an ETag
-        if directory.is_owed or directory.remote_etag == info.etag or self._is_ours_to_ignore(info.key):
+        if directory.is_owed or self._is_ours_to_ignore(info.key):
+            return
+        if directory.remote_etag == info.etag:
+            self._note_modified(directory, info)
             return
         found = replace(directory, remote_etag=info.etag, remote_size=info.size, metadata_known=False)
         self._index.inodes.update(found)
@@ -174,6 +177,8 @@ class DirectoryMerge:
         if owner is not None:
             if is_foreign_change(owner, info):
                 self.result.replaced.append((owner.ino, info))
+            elif owner.remote_etag == info.etag:
+                self._note_modified(owner, info)
         elif there is None:
             name = names.shown(component, is_dir=False)
             if self._index.dentries.lookup(self._dir_ino, name) is None:
@@ -186,13 +191,26 @@ class DirectoryMerge:
     def _is_known(self, ino: Ino, info: ObjectInfo) -> bool:
         """Whether the listing tells nothing that the index does not: so of most files, and soon found out."""
         inode = self._index.inodes.get(ino)
-        return inode.remote_key == info.key and inode.remote_etag == info.etag
+        return (
+            inode.remote_key == info.key
+            and inode.remote_etag == info.etag
+            and inode.remote_modified_ns == info.last_modified_ns
+        )
+
+    def _note_modified(self, inode: Inode, info: ObjectInfo) -> None:
+        """The version is the one that is known. Made at another time than that, it has other metadata."""
+        if inode.is_owed or inode.attempt_key is not None or inode.remote_modified_ns == info.last_modified_ns:
+            return
+        is_changed = inode.remote_modified_ns is not None
+        if is_changed:
+            log.info("the metadata of %r was changed by someone else", info.key)
+        self._index.inodes.note_modified(inode, info.last_modified_ns, is_metadata_known=not is_changed)
 
     def _add_file(self, name: str, component: str, info: ObjectInfo) -> None:
         inode = Inode(
             Ino(0), self._defaults.file_mode, self._defaults.uid, self._defaults.gid, info.size,
             info.last_modified_ns, info.last_modified_ns, remote_key=info.key, remote_etag=info.etag,
-            remote_size=info.size, metadata_known=False,
+            remote_size=info.size, metadata_known=False, remote_modified_ns=info.last_modified_ns,
         )  # fmt: skip
         self._index.create(self._dir_ino, name, inode, component)
 
@@ -312,4 +330,5 @@ def replaced_inode(inode: Inode, info: ObjectInfo, defaults: Defaults, now_ns: i
         mtime_ns=info.last_modified_ns, ctime_ns=now_ns, atime_ns=None, target=None, remote_etag=info.etag,
         remote_size=info.size, metadata_known=False, foreign_metadata=None, rdev=0, xattrs=None,
         link_group=inode.link_group if inode.nlink > 1 else None,
+        remote_modified_ns=info.last_modified_ns if info.metadata is None else None,
     )  # fmt: skip

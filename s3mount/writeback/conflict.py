@@ -155,6 +155,7 @@ class ConflictResolver:
                         size=size,
                         remote_key=key,
                         remote_etag=there.etag,
+                        remote_modified_ns=None,
                         remote_size=there.size,
                         meta_generation=now.meta_generation + 1,
                         attempt_key=_attempt_but(now, key),

@@ -116,6 +116,7 @@ class Settlement:
             inode,
             remote_key=key,
             remote_etag=etag,
+            remote_modified_ns=None,
             remote_size=snapshot.remote_size if snapshot.is_dir else snapshot.size,
             content_uploaded=snapshot.content_generation,
             meta_generation=inode.meta_generation + (is_elsewhere or not has_metadata),

@@ -1,12 +1,14 @@
 """What others do to the bucket is seen (P9), and what is ours under way is not taken for theirs."""
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
 from s3mount.errors import NotFound, Stale
-from tests.faults.bench import LONG_S, MIB, Bench
+from s3mount.model import ObjectKey
+from tests.faults.bench import CALLER, LONG_S, MIB, Bench
 
 Make = Callable[..., Bench]
 
@@ -205,3 +207,48 @@ def test_an_object_that_goes_before_its_head_is_no_file(bench: Bench) -> None:
     with pytest.raises(NotFound):
         bench.fs.getattr("/a")
     assert bench.names() == []
+
+
+def next_second() -> None:
+    """The store's times have whole seconds, as S3's."""
+    time.sleep(1 - time.time() % 1 + 0.01)
+
+
+def test_a_change_of_metadata_alone_is_seen(live: Bench) -> None:
+    """Its ETag is the same: the listing tells it by its time."""
+    live.memory.foreign_put("foreign", b"x", {"mode": str(0o100600)})
+    live.write("/ours", b"x")
+    live.fs.mkdir("/d", 0o700, CALLER)
+    live.settle()
+    for path, mode in (("/foreign", 0o600), ("/ours", 0o644), ("/d", 0o700)):
+        assert live.fs.getattr(path).mode & 0o777 == mode
+    live.tree()
+    heads = live.store.count("head")
+    live.tree()
+    assert live.store.count("head") == heads, "nothing has changed, so nothing is asked for"
+    next_second()
+    for key in ("foreign", "ours"):
+        live.memory.foreign_put(key, b"x", {"mode": str(0o100640), "mtime": "7"})
+    live.memory.foreign_put("d/", b"", {"mode": str(0o40750)})
+    live.tree()
+    for path, mode in (("/foreign", 0o640), ("/ours", 0o640), ("/d", 0o750)):
+        assert live.fs.getattr(path).mode & 0o777 == mode, path
+    assert live.fs.getattr("/ours").mtime_ns == 7_000_000_000
+    assert live.read("/ours") == b"x"
+    live.fs.chmod("/ours", 0o604)
+    live.check({"foreign": b"x", "ours": b"x"})
+    kept = live.memory.objects()[ObjectKey("ours")].metadata
+    assert kept["mode"] == str(0o100604)
+
+
+def test_a_store_that_forgets_the_metadata_of_directories_does_not_take_it_from_the_index(live: Bench) -> None:
+    live.fs.mkdir("/d", 0o700, CALLER)
+    live.fs.utimens("/d", 5, 5)
+    live.settle()
+    live.tree()
+    for _ in range(2):
+        next_second()
+        live.memory.foreign_put("d/", b"", {})
+        live.tree()
+        found = live.fs.getattr("/d")
+        assert (found.mode & 0o777, found.mtime_ns) == (0o700, 5)
