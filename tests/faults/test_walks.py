@@ -1,6 +1,7 @@
 """A tree that is walked costs a request per thousand keys, and looks as if its directories had been listed (P9)."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -165,7 +166,8 @@ def test_a_directory_moved_away_and_one_moved_in(make_bench: Make, page_size: in
     bench.check(dict.fromkeys(moved, b"x"))
 
 
-def test_a_directory_listed_alone_is_not_put_back_by_a_walk(bench: Bench) -> None:
+@pytest.mark.parametrize("is_refreshed", [False, True])
+def test_a_directory_listed_alone_is_not_put_back_by_a_walk(bench: Bench, is_refreshed: bool) -> None:
     fill(bench.memory, directories=6, files=3)
     gate = bench.store.hold("walk_page", "t/", moment=Moment.AFTER)
     bench.names("/t/d0000")
@@ -173,10 +175,46 @@ def test_a_directory_listed_alone_is_not_put_back_by_a_walk(bench: Bench) -> Non
     gate.wait_arrived()
     bench.memory.foreign_put("t/d0003/later", b"later")
     bench.memory.foreign_delete("t/d0003/f000")
-    bench.drive.lister.relist(bench.fs.getattr("/t/d0003").ino, lambda: None)
+    directory = bench.fs.getattr("/t/d0003").ino
+    if is_refreshed:
+        bench.drive.lister.relist(directory, lambda: None)
+    else:
+        # A walk that takes that long is not waited for any longer.
+        bench.drive.lister._list(directory)
+    later = bench.index.dentries.lookup(directory, "later")
+    assert later is not None
     gate.open()
     has_no_walk(bench)
+    assert bench.index.dentries.lookup(directory, "later") == later
     assert bench.names("/t/d0003") == ["f001", "f002", "later"]
+
+
+def test_what_is_spoiled_after_its_merge_is_not_fresh(bench: Bench) -> None:
+    fill(bench.memory, directories=2, files=1)
+    bench.names("/t/d0000")
+    directory = bench.fs.getattr("/t/d0000").ino
+    lister = bench.drive.lister
+    old = walk.Walk(lister._walks._context, ObjectKey("t/"), ObjectKey("t/a/"), None)
+    assert lister.walked(old, directory, 0.0)
+    bench.memory.foreign_put("t/d0000/later", b"later")
+    old.spoil(directory)
+    assert not lister.walked(old, directory, 0.0)
+    assert "later" in bench.names("/t/d0000")
+
+
+def test_nobody_waits_for_many_pages(make_bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "CREDIT_FIRST", walk.CREDIT_MAX)
+    bench = make_bench(page_size=10)
+    fill(bench.memory, directories=2, files=1)
+    big = fill(bench.memory, directories=200, files=1, above="t/e")
+    gate = bench.store.hold("walk_page", "t/", skip=2 * walk.PAGES_WAITED_MAX)
+    bench.names("/t/d0000")
+    bench.names("/t/d0001")
+    began_s = time.monotonic()
+    assert len(bench.names("/t/e")) == len(big)
+    assert time.monotonic() - began_s < walks.WAIT_S_MAX - 1
+    gate.wait_arrived()
+    gate.open()
 
 
 def test_an_invalidation_while_a_page_comes_is_kept(bench: Bench) -> None:
@@ -244,8 +282,14 @@ def test_a_store_with_an_order_of_its_own_is_not_walked(tmp_path: Path) -> None:
     try:
         keys = fill(bench.memory, directories=30, files=3)
         assert paths(bench) == keys
-        assert bench.store.count("walk_page") == 1
+        has_no_walk(bench)
+        tried = bench.store.count("walk_page")
+        assert 1 <= tried <= walks.WALKS_MAX
+        bench.refresh("/t")
+        for number in range(30):
+            bench.refresh(f"/t/d{number:04}")
         assert bench.tree().keys() == keys
+        assert bench.store.count("walk_page") == tried
     finally:
         bench.close()
 
