@@ -163,6 +163,9 @@ class Walk:
         finally:
             self.end()
             self._answer(everybody=True)
+            # Whoever is yet to ask for what was found still holds the walk.
+            self._passed.clear()
+            self._stack.clear()
 
     def _run(self, began: int) -> None:
         token: str | None = None
