@@ -86,6 +86,12 @@ class BenchServer:
                 return count, size
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def version(self, bucket: str, key: str) -> str:
+        """The object's ETag. Its request is not counted."""
+        found: str = self.client.head_object(Bucket=bucket, Key=key)["ETag"]
+        self._own[bucket, "GET"] += 1
+        return found
+
     def requests(self, bucket: str) -> Counter[str]:
         """Requests for this bucket since it was made, by kind, without this benchmark's own."""
         with urllib.request.urlopen(self._metrics_url, timeout=10) as reply:

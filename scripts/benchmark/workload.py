@@ -198,10 +198,7 @@ class Workload:
 
     def _version(self, key: str) -> str | None:
         """The ETag, where objects are files."""
-        if not self.peer.is_native:
-            return None
-        found: str = self.peer.server.client.head_object(Bucket=self.peer.bucket, Key=key)["ETag"]
-        return found
+        return self.peer.server.version(self.peer.bucket, key) if self.peer.is_native else None
 
     def _wait_prefixes(self, wanted: dict[str, int]) -> None:
         if self.peer.is_native:
