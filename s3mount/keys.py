@@ -1,13 +1,15 @@
 """Names and S3 keys: which names and keys there can be, and how they join. Pure.
 
 A key is a "/" between the components of its path, each the name or its encoding (names.py); a directory's key ends in
-"/", the root's is "". Limits: 255 bytes a name (NAME_MAX, Linux limits.h), 1024 bytes a key
-(https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html).
+"/", the root's is "". An object with such a key is the directory's marker when it is empty. With content it is a file
+in that directory, of the empty component: its own file. The two have the key in common, so that it takes a key and a
+kind to name an inode, and a directory with an own file has no marker. Limits: 255 bytes a name (NAME_MAX, Linux
+limits.h), 1024 bytes a key (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html).
 """
 
 from s3mount import names
 from s3mount.errors import InvalidArgument, NameTooLong
-from s3mount.model import ObjectKey
+from s3mount.model import ObjectInfo, ObjectKey
 
 KEY_BYTES_MAX = 1024
 ROOT_KEY = ObjectKey("")
@@ -29,6 +31,15 @@ def check_key(key: ObjectKey) -> None:
     """Raise NameTooLong when the store could not hold this key."""
     if len(key.encode("utf-8")) > KEY_BYTES_MAX:
         raise NameTooLong(f"the path is over {KEY_BYTES_MAX} bytes as an S3 key")
+
+
+def is_dir_key(key: ObjectKey) -> bool:
+    return not key or key.endswith("/")
+
+
+def is_marker(there: ObjectInfo) -> bool:
+    """Whether an object is a directory's, and no file."""
+    return not there.size and is_dir_key(there.key)
 
 
 def split_path(path: str) -> list[str]:

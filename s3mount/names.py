@@ -76,7 +76,7 @@ def component_of(name: str, *, is_dir: bool) -> str:
     if "%" not in name and is_utf8(name):
         return name
     component = _component_marked(name)
-    # A file cannot have the empty one: "dir/" is the directory's own key.
+    # No new file gets the empty one: until it had content, its object "dir/" would be the directory's marker.
     if component is not None and _has_no_name(component) and (component or is_dir):
         return component
     if not is_utf8(name) or _looks_marked(name) or _name_stored_as(name, is_dir=is_dir) is not None:

@@ -33,9 +33,9 @@ def check_bucket(context: CheckContext, step: Callable[[], None]) -> list[Findin
             for findings in pool.map(lambda pair: _compare(context, *pair), zip(page, listed, strict=True)):
                 step()
                 found += findings
-    for key in objects:
+    for key, (_, size) in objects.items():
         step()
-        found += _extra(context, key)
+        found += _extra(context, key, is_own_file=keys.is_dir_key(key) and size > 0)
     return found
 
 
@@ -110,19 +110,25 @@ def _look_again(context: CheckContext, inode: Inode) -> str:
         if not now.is_dir:
             context.index.inodes.update(replace(now, metadata_known=False))
         place = context.index.dentries.place(inode.ino)
-    context.relist(place[0] if place is not None else ROOT_INO)
+    context.relist(inode.ino if inode.is_dir else place[0] if place is not None else ROOT_INO)
     return RELISTED
 
 
-def _extra(context: CheckContext, key: ObjectKey) -> list[Finding]:
+def _extra(context: CheckContext, key: ObjectKey, *, is_own_file: bool) -> list[Finding]:
     index = context.index
     above = keys.ancestor_keys(key)
-    parent = index.dentries.resolve_key(above[-1] if above else keys.ROOT_KEY)
+    known = index.dentries.resolve_key(key)
+    if is_own_file and known is not None:
+        parent: Inode | None = known
+        known = index.dentries.own_file(known.ino)
+    else:
+        parent = index.dentries.resolve_key(above[-1] if above else keys.ROOT_KEY)
     if parent is None or not parent.is_listed:
         return []
-    if key == keys.ROOT_KEY or index.dentries.resolve_key(key) is not None or index.tombstones.find(key) is not None:
+    if known is not None or index.tombstones.find(key) is not None:
         return []
-    if index.inodes.with_remote_key(key) is not None or index.inodes.with_attempt_at(key) is not None:
+    is_dir = keys.is_dir_key(key) and not is_own_file
+    if index.inodes.with_remote_key(key, is_dir=is_dir) or index.inodes.with_attempt_at(key) is not None:
         return []
     try:
         context.store.head(key)

@@ -129,6 +129,12 @@ class Dentries:
                     return name, ino
             return self._recorded(parent, component, is_dir=is_dir)
 
+    def own_file(self, directory: Ino) -> Inode | None:
+        """The file that has the directory's key in the bucket, which then has no marker (keys.py)."""
+        with self._database.locked():
+            found = self._recorded(directory, "", is_dir=False)  # no name tells the empty component of a file
+            return None if found is None else self._inodes.get(found[1])
+
     def remove(self, parent: Ino, name: str, inode: Inode) -> None:
         with self._database.locked():
             if names.is_hashed(name):
@@ -205,7 +211,7 @@ class Dentries:
             return ObjectKey(inode.remote_key + "".join(reversed(parts)))
 
     def resolve_key(self, key: ObjectKey) -> Inode | None:
-        """The inode whose path stands for `key` now, by the index alone."""
+        """The inode whose path stands for `key` now, by the index alone; of two the directory."""
         with self._database.locked():
             ino = ROOT_INO
             components = keys.split_key(key)

@@ -112,7 +112,7 @@ class Index:
         """A directory is about to get another path, itself or with one above: what was uploaded below it is to follow.
         Of no effect for one that has a key already, or that waited for another directory to leave its own."""
         key = self.dentries.written_key(directory)
-        if directory.remote_key is None and key is not None and self.inodes.with_remote_key(key) is None:
+        if directory.remote_key is None and key is not None and self.inodes.with_remote_key(key, is_dir=True) is None:
             self.inodes.update(replace(directory, remote_key=key))
 
     def abandon_attempt(self, inode: Inode, due_ns: int) -> None:
@@ -122,7 +122,7 @@ class Index:
             self.tombstones.put(key, None, due_ns)
 
     def _is_object_of_another(self, inode: Inode, key: ObjectKey) -> bool:
-        owner = self.inodes.with_remote_key(key)
+        owner = self.inodes.with_remote_key(key, is_dir=inode.is_dir)
         return owner is not None and owner.ino != inode.ino and owner.nlink > 0
 
     def forget(self, ino: Ino) -> None:

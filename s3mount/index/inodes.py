@@ -32,6 +32,9 @@ _UNMET = (
     "SELECT 1 FROM inode INDEXED BY inode_unmet"
     " WHERE metadata_known = 0 OR (is_listed = 0 AND (mode & 61440) = 16384) LIMIT 1"
 )
+_WITH_REMOTE_KEY = (
+    "SELECT ino FROM inode WHERE remote_key = ? AND ((mode & 61440) = 16384) = ? ORDER BY nlink = 0 LIMIT 1"
+)
 assert COLUMNS[0] == "ino"
 
 
@@ -199,10 +202,11 @@ class Inodes:
         row = self._database.row("SELECT ino FROM inode WHERE attempt_key = ? AND ino IS NOT ?", key, but)
         return self.find(row[0]) if row else None
 
-    def with_remote_key(self, key: ObjectKey) -> Inode | None:
-        """The inode whose bytes (or children) the bucket has under `key`, wherever its path is now."""
+    def with_remote_key(self, key: ObjectKey, *, is_dir: bool) -> Inode | None:
+        """The directory whose children, or the other inode whose bytes, the bucket has under `key`, wherever its path
+        is now."""
         # An orphan whose object was replaced has the key too, but not the object.
-        row = self._database.row("SELECT ino FROM inode WHERE remote_key = ? ORDER BY nlink = 0 LIMIT 1", key)
+        row = self._database.row(_WITH_REMOTE_KEY, key, is_dir)
         return self.find(row[0]) if row else None
 
     def shadows_of(self, ino: Ino) -> list[Inode]:

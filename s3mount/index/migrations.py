@@ -61,8 +61,17 @@ def _from_1_to_2(connection: sqlite3.Connection) -> None:
     _add_holes(connection)
 
 
+def _from_2_to_3(connection: sqlite3.Connection) -> None:
+    """A directory's object with content was the directory's, and not shown: it is a file in it, which is yet to be
+    listed."""
+    connection.execute(
+        "UPDATE inode SET remote_etag = NULL, remote_size = 0, is_listed = 0"
+        " WHERE (mode & 61440) = 16384 AND remote_size > 0"
+    )
+
+
 # STEPS[n] brings an index of version n to version n + 1 inside one transaction.
-STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1_to_2}
+STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1_to_2, 2: _from_2_to_3}
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:

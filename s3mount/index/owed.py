@@ -27,8 +27,15 @@ class Tombstones:
         self._database = database
 
     def put(self, key: ObjectKey, etag: ETag | None, due_ns: int) -> None:
-        """Nobody wants `key` any more. Durable against kill -9 when the transaction is."""
-        self._database.write("INSERT OR REPLACE INTO tombstone VALUES (?, ?, ?)", key, etag, due_ns)
+        """Nobody wants `key` any more. Durable against kill -9 when the transaction is. A version that is known stays
+        so: a directory goes, without a marker, after the file that had its key."""
+        self._database.write(
+            "INSERT INTO tombstone VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE"
+            " SET etag = COALESCE(excluded.etag, etag), due_ns = excluded.due_ns",
+            key,
+            etag,
+            due_ns,
+        )
 
     def find(self, key: ObjectKey) -> Tombstone | None:
         row = self._database.row("SELECT key, etag, due_ns FROM tombstone WHERE key = ?", key)

@@ -7,7 +7,7 @@ digits, because an INTEGER column makes a REAL of a number or a text that large.
 prefix. NULL always means "none", never zero.
 """
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 DDL = """
 -- Facts about the index itself:
@@ -39,7 +39,8 @@ CREATE TABLE fact (
 --   meta_uploaded       the meta_generation whose values are the object's metadata and key
 -- What the bucket has:
 --   remote_key          the key of the object with our bytes, or of a directory's children; differs from the path's
---                       key while a rename is owed. At most one live inode has a given remote_key.
+--                       key while a rename is owed. At most one live directory, and one other live inode, has a
+--                       given remote_key: both when the object has content, and then it is the latter's (keys.py)
 --                       What lies below a directory was written below this key, or below its path while NULL
 --                       NULL: the bucket has nothing of it
 --   remote_etag         the base ETag; NULL for a directory without a marker object

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from s3mount import foreign_metadata, metadata, names
+from s3mount import foreign_metadata, keys, metadata, names
 from s3mount.ending import end_pool
 from s3mount.errors import Missing, StoreError
 from s3mount.index import links
@@ -85,7 +85,10 @@ class AttributeReader:
         try:
             if inode.remote_key is not None:
                 info = self._store.head(inode.remote_key)
+                if keys.is_marker(info) != inode.is_dir:
+                    raise Missing(f"{inode.remote_key!r} is {'a file' if inode.is_dir else 'a directory'} by now")
         except Missing:
+            info = None
             if not inode.is_dir:
                 raise
         if info is not None and not inode.is_dir and info.etag != inode.remote_etag:
@@ -119,7 +122,7 @@ def with_metadata(inode: Inode, info: ObjectInfo) -> Inode:
     attributes = metadata.decode(found, is_dir_key=inode.is_dir)
     if inode.is_dir and inode.meta_uploaded and attributes == metadata.FileAttributes():
         # A store that drops what it was told of directories has no better knowledge than the index.
-        return replace(inode, remote_etag=info.etag, remote_size=info.size, metadata_known=True)
+        return replace(inode, remote_etag=info.etag, metadata_known=True)
     mode = inode.mode
     if attributes.mode is not None:
         kind = stat.S_IFMT(inode.mode) if inode.is_dir else _kind(attributes.mode, info.size)
@@ -136,7 +139,6 @@ def with_metadata(inode: Inode, info: ObjectInfo) -> Inode:
         atime_ns=attributes.atime_ns,
         ctime_ns=info.last_modified_ns,
         remote_etag=info.etag,
-        remote_size=info.size if inode.is_dir else inode.remote_size,
         foreign_metadata=foreign_metadata.pick(found),
         metadata_known=True,
         rdev=attributes.rdev or 0 if stat.S_ISBLK(mode) or stat.S_ISCHR(mode) else 0,

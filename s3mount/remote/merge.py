@@ -9,6 +9,7 @@ Rules, in this order, for a key of the listing:
   - the key of an inode here that has no object yet: left alone, the upload will meet the object
   - otherwise a new inode, with the mount's default attributes until its metadata is asked for, under the name that the
     key's last component has (names.py)
+The directory's own key is its marker's, or with content an object like any other, of the empty component (keys.py).
 A name that the listing lacks is removed when the bucket had it and nothing of it, or below it, is owed.
 
 Where a key is a prefix too, the directory has the name and the file one of those that follow. Such a pair waits for the
@@ -21,7 +22,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
-from s3mount import names
+from s3mount import keys, names
 from s3mount.clock import Clock
 from s3mount.index import links
 from s3mount.index.index import Index
@@ -100,7 +101,7 @@ class DirectoryMerge:
                 self._merge_prefix(key)
             for info in page.objects:
                 if info.key == self._dir_key:
-                    self._merge_own_marker(directory, info)
+                    self._merge_own(info)
                 else:
                     self._merge_object(info)
 
@@ -153,7 +154,14 @@ class DirectoryMerge:
             or self._index.inodes.with_attempt_at(key) is not None
         )
 
-    def _merge_own_marker(self, directory: Inode, info: ObjectInfo) -> None:
+    def _merge_own(self, info: ObjectInfo) -> None:
+        """The object at the directory's own key: its marker, or, with content, a file in it."""
+        directory = self._index.inodes.get(self._dir_ino)
+        if not keys.is_marker(info):
+            if directory.remote_etag is not None and not self._is_ours_to_ignore(info.key):
+                self._index.inodes.update(replace(directory, remote_etag=None))
+            self._merge_object(info)
+            return
         if not info.etag:
             return  # SeaweedFS lists a directory without a marker as an object without an ETag
         if directory.is_owed or self._is_ours_to_ignore(info.key):
@@ -161,8 +169,7 @@ class DirectoryMerge:
         if directory.remote_etag == info.etag:
             self._note_modified(directory, info)
             return
-        found = replace(directory, remote_etag=info.etag, remote_size=info.size, metadata_known=False)
-        self._index.inodes.update(found)
+        self._index.inodes.update(replace(directory, remote_etag=info.etag, metadata_known=False))
 
     def _merge_object(self, info: ObjectInfo, *, is_late: bool = False) -> None:
         component = info.key[len(self._dir_key) :]
@@ -170,7 +177,7 @@ class DirectoryMerge:
         if (there is not None and self._is_known(there[1], info)) or self._is_ours_to_ignore(info.key):
             self._seen.add(component)
             return
-        owner = self._index.inodes.with_remote_key(info.key)
+        owner = self._index.inodes.with_remote_key(info.key, is_dir=False)
         if owner is not None and (there is None or owner.ino != there[1]):
             return
         self._seen.add(component)
@@ -223,7 +230,7 @@ class DirectoryMerge:
         if self._is_ours_to_ignore(key):
             self._seen.add(f"{component}/")
             return
-        owner = self._index.inodes.with_remote_key(key)
+        owner = self._index.inodes.with_remote_key(key, is_dir=True)
         if owner is not None and (there is None or owner.ino != there[1]):
             return
         self._seen.add(f"{component}/")

@@ -256,8 +256,8 @@ class Walk:
         if passed.is_met:
             return
         passed.is_met = True
-        directory = self._context.index.inodes.with_remote_key(passed.key)
-        if directory is None or not directory.is_dir:
+        directory = self._context.index.inodes.with_remote_key(passed.key, is_dir=True)
+        if directory is None:
             return
         passed.ino = directory.ino
         self._context.directories.claimed(self, directory.ino)

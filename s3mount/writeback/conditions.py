@@ -14,12 +14,13 @@ from enum import Enum
 from s3mount.errors import Missing, PreconditionFailed, StoreError
 from s3mount.index.index import Index
 from s3mount.metadata import CONTENT_TYPE_FILE
-from s3mount.model import ETag, ObjectKey
+from s3mount.model import ETag, ObjectInfo, ObjectKey
 from s3mount.store.base import ANY, Condition, ConditionKind, ObjectStore, matches
 
 log = logging.getLogger(__name__)
 
 FACT = "conditional_writes"
+TREE_FACT = "is_tree"
 NO_ETAG = ETag("0" * 32)
 
 
@@ -38,6 +39,20 @@ class Conditions:
         self._index = index
         self._support = Support(index.fact(FACT) or Support.UNKNOWN.value)
         self._deletes_refused = False
+        self._is_tree = index.fact(TREE_FACT) is not None
+
+    @property
+    def is_tree(self) -> bool:
+        """Whether the store shows directories that nobody made, and so perhaps refuses to make or delete those: markers
+        have neither content nor versions there, and their conditions no use."""
+        return self._is_tree
+
+    def met_marker(self, there: ObjectInfo) -> None:
+        """A marker was found where none was known. SeaweedFS shows one that it made for what is below, by an ETag that
+        no upload can have: that of a multipart upload without parts."""
+        if not self._is_tree and (not there.etag or there.etag.endswith("-0")):
+            self._is_tree = True
+            self._index.set_fact(TREE_FACT, "")
 
     @property
     def support(self) -> Support:
@@ -86,6 +101,10 @@ class Conditions:
     def _found(self, support: Support) -> None:
         self._support = support
         self._index.set_fact(FACT, support.value)
+
+    def ensure_marker(self, key: ObjectKey, condition: Condition) -> Condition:
+        """The same as `ensure`, of a directory's marker."""
+        return ANY if self._is_tree else self.ensure(key, condition)
 
     def ensure(self, key: ObjectKey, condition: Condition) -> Condition:
         """The condition to send. Raises PreconditionFailed where the store is not trusted with it and it does not

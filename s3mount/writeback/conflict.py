@@ -10,7 +10,7 @@ import socket
 import time
 from dataclasses import replace
 
-from s3mount import foreign_metadata, names
+from s3mount import foreign_metadata, keys, names
 from s3mount.errors import Missing, PreconditionFailed, Rejected, StoreError
 from s3mount.index import links
 from s3mount.metadata import decode
@@ -45,12 +45,12 @@ class ConflictResolver:
     def resolve(self, inode: Inode, key: ObjectKey, error: StoreError) -> None:
         """Change the index so that the next step succeeds with nothing lost. `error` is what the write met. Raises
         StoreError from looking."""
+        if inode.is_dir:
+            self._resolve_marker(inode.ino, key)
+            return
         if inode.link_of is not None and not self._has_sound_source(inode):
             return
-        try:
-            there = self._context.store.head(key)
-        except Missing:
-            there = None
+        there = self._find(key)
         if inode.link_of is None and inode.remote_key is not None and inode.remote_key != key:
             if there is not None and self._is_same_content(there, inode):
                 # Its move was done, and a power cut took back what the index knew of it: the old object may be gone.
@@ -61,7 +61,7 @@ class ConflictResolver:
                 # Written there before the file was moved and changed, and the reply was lost: it may be replaced.
                 self._index.tombstones.put(key, there.etag, self._context.clock.now_ns())
                 return
-        if there is None:
+        if there is None or (inode.remote_key == key and keys.is_marker(there)):
             self._forget_base(inode, key)
             return
         if inode.remote_key == key and inode.remote_etag == there.etag:
@@ -77,6 +77,45 @@ class ConflictResolver:
             self._keep_both(inode, key)
         else:
             self._adopt(inode, key, there)
+
+    def _find(self, key: ObjectKey) -> ObjectInfo | None:
+        try:
+            return self._context.store.head(key)
+        except Missing:
+            return None
+
+    def _resolve_marker(self, ino: Ino, key: ObjectKey) -> None:
+        """Any marker may be replaced. An object with content is somebody's file in that directory, unless it is the
+        last writing of one that has left it."""
+        context, index = self._context, self._index
+        there = self._find(key)
+        marker = there if there is not None and keys.is_marker(there) else None
+        if marker is not None:
+            context.conditions.met_marker(marker)
+        with index.transaction():
+            now = index.inodes.find(ino)
+            if now is None or index.dentries.path_key(now) != key:
+                return
+            tombstone = index.tombstones.find(key)
+            known = now.remote_etag or (tombstone.etag if tombstone is not None else None)
+            if there is not None and there.etag == known and not context.conditions.is_tree:
+                context.conditions.refused()
+                return
+            if there is not None and marker is None and tombstone is not None and context.is_own_write(there):
+                index.tombstones.put(key, there.etag, context.clock.now_ns())
+                return
+            index.tombstones.remove([key])
+            index.inodes.update(
+                replace(
+                    now,
+                    remote_key=now.remote_key if there is None else key,
+                    remote_etag=None if marker is None else marker.etag or None,
+                    attempt_key=_attempt_but(now, key),
+                )
+            )
+        if there is not None and marker is None:
+            log.warning("%r was given content by someone else: it is shown as a file in that directory", key)
+            context.lister.relist(ino, lambda: None)
 
     def _has_sound_source(self, shadow: Inode) -> bool:
         """Whether the primary's object is what the index says, so that it is the shadow's own that is not. Else it is

@@ -2,12 +2,14 @@
 
 A tombstone waits while a live inode at its path is about to write that key (the PUT replaces the DELETE). One that
 stands for a directory waits until nothing of ours is left below its prefix, so that the prefix does not show up again.
+Where a directory lives on and a file has left its key (keys.py), its marker is owed, and that PUT replaces the DELETE.
 
 What S3 has another version of is looked at. Ours, from a write whose outcome was never known: it is deleted as that
 version. Somebody else's: it stays, and is shown again.
 """
 
 import contextlib
+import hashlib
 import logging
 import threading
 from collections.abc import Mapping
@@ -26,6 +28,8 @@ BATCH = 1000
 WAIT_FOR_PUT_NS = 1_000_000_000
 WAIT_FOR_CHILDREN_NS = 200_000_000
 REFUSED_MAX = 100_000
+# Unless it is encrypted with a key of KMS or of the client, and then it is looked at.
+EMPTY_ETAG = ETag(hashlib.md5(b"", usedforsecurity=False).hexdigest())
 
 
 class Deleter:
@@ -84,12 +88,16 @@ class Deleter:
         if self._is_above_ours(key):
             self._index.tombstones.set_due([key], now_ns + WAIT_FOR_CHILDREN_NS)
             return None
-        owner = self._index.inodes.with_remote_key(key)
-        if owner is not None and not owner.is_dir and owner.nlink:
+        owner = self._index.inodes.with_remote_key(key, is_dir=False)
+        if owner is not None and owner.nlink:
             self._index.tombstones.remove([key])  # written again since: it is somebody's
             return None
-        if key.endswith("/"):
-            return replace(tombstone, etag=None)  # a marker has no content that a foreign one could lose
+        if keys.is_dir_key(key):
+            if self._owe_marker(key):
+                return None
+            if self._context.conditions.is_tree:
+                return replace(tombstone, etag=None)
+            tombstone = replace(tombstone, etag=tombstone.etag or EMPTY_ETAG)
         conditions = self._context.conditions
         if tombstone.etag is None or conditions.must_compare_deletes:
             etag = self._look(key, tombstone.etag)
@@ -104,6 +112,9 @@ class Deleter:
         except Missing:
             self._record([key], {})
             return None
+        if keys.is_marker(there):
+            self._context.conditions.met_marker(there)
+            return there.etag  # whoever made it, there is no content to lose
         if there.etag == meant or self._context.is_own_write(there):
             return there.etag
         self._spare(key)
@@ -113,7 +124,7 @@ class Deleter:
         """Someone else's version stays, and is shown at the next use of its directory."""
         self._record([key], {})
         for above in [*reversed(keys.ancestor_keys(key)), keys.ROOT_KEY]:
-            directory = self._index.inodes.with_remote_key(above)
+            directory = self._index.inodes.with_remote_key(above, is_dir=True)
             if directory is not None:
                 self._context.lister.invalidate(directory.ino)
                 break
@@ -166,12 +177,32 @@ class Deleter:
 
     def _is_replaced(self, key: ObjectKey) -> bool:
         live = self._index.dentries.resolve_key(key)
+        if live is not None and live.is_dir and not live.is_owed:
+            live = self._index.dentries.own_file(live.ino)
         return live is not None and live.is_owed
 
     def _is_above_ours(self, key: ObjectKey) -> bool:
-        return key.endswith("/") and (
-            self._index.inodes.has_remote_below(key, keys.range_end(key)) or self._index.tombstones.has_below(key)
+        """Whether it stands for a directory that is none here, with something of ours left below it or at its key."""
+        if not keys.is_dir_key(key) or self._index.dentries.resolve_key(key) is not None:
+            return False
+        inodes = self._index.inodes
+        return (
+            inodes.with_remote_key(key, is_dir=False) is not None
+            or inodes.has_remote_below(key, keys.range_end(key))
+            or self._index.tombstones.has_below(key)
         )
+
+    def _owe_marker(self, key: ObjectKey) -> bool:
+        """Whether there is a directory at `key`; it owes its marker then."""
+        now_ns = self._context.clock.now_ns()
+        with self._index.transaction():
+            directory = self._index.dentries.resolve_key(key)
+            if directory is None:
+                return False
+            owing = replace(directory, meta_generation=directory.meta_generation + 1, due_ns=now_ns)
+            self._index.inodes.update(owing)
+            self._index.tombstones.set_due([key], now_ns + WAIT_FOR_PUT_NS)
+        return True
 
     def is_stuck(self) -> bool:
         """Whether all that is left to delete is refused, or waits for work that is owed."""

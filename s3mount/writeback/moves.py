@@ -23,11 +23,15 @@ CHAIN_MAX = 1000
 
 def find_blocker(index: Index, inode: Inode, key: ObjectKey) -> Inode | None:
     """Who must be moved before `inode` may be written to `key`."""
-    occupant = index.inodes.with_remote_key(key)
+    occupant = index.inodes.with_remote_key(key, is_dir=inode.is_dir)
     if occupant is not None and occupant.ino != inode.ino:
         return occupant
+    if keys.is_dir_key(key):
+        other = index.inodes.with_remote_key(key, is_dir=not inode.is_dir)
+        if other is not None and index.dentries.path_key(other) != key:
+            return other
     for above in keys.ancestor_keys(key):
-        owner = index.inodes.with_remote_key(above)
+        owner = index.inodes.with_remote_key(above, is_dir=True)
         if owner is not None and index.dentries.path_key(owner) != above:
             return owner
     for ino in index.dentries.ancestors(inode.ino):
@@ -74,9 +78,8 @@ class Mover:
                 if child.is_dir:
                     self._index.keep_written_key(child)
             self._index.inodes.bump_children(now.ino, now_ns)
-            if not now.remote_size:  # else another tool keeps something in the directory's object: it stays
-                self._index.tombstones.put(now.remote_key, now.remote_etag, now_ns)
-            self._index.inodes.update(replace(now, remote_key=None, remote_etag=None, remote_size=0))
+            self._index.tombstones.put(now.remote_key, now.remote_etag, now_ns)
+            self._index.inodes.update(replace(now, remote_key=None, remote_etag=None))
 
     def make_way(self, inode: Inode, blocker: Inode) -> bool:
         """Get `inode` nearer to the key that `blocker` occupies; True when nothing there is in its way. Raises

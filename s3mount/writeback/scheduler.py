@@ -14,7 +14,7 @@ from dataclasses import replace
 from s3mount.ending import end_pool
 from s3mount.errors import Damaged, FsError, Missing, PreconditionFailed, Rejected, S3mountError, StoreError
 from s3mount.index.schema import DUE_NEVER
-from s3mount.model import Ino, Inode, ObjectKey
+from s3mount.model import ROOT_INO, Ino, Inode, ObjectKey
 from s3mount.writeback.claims import Claims
 from s3mount.writeback.conflict import ConflictResolver
 from s3mount.writeback.context import BACK_OFF_S_MAX, WriteBackContext
@@ -272,15 +272,11 @@ class Scheduler:
     def _take_step(self, inode: Inode, wanted: set[ObjectKey]) -> None:
         key = self._index.dentries.path_key(inode)
         primary = None if inode.link_of is None else self._index.inodes.find(inode.link_of)
-        has_root_key = self._context.store.properties.has_root_key
-        step = next_step(inode, key, has_root_key=has_root_key, primary=primary)
+        step = next_step(inode, key, may_have_marker=self._may_have_marker(inode), primary=primary)
         if step is Step.NOTHING or key is None:
             return
         if step is Step.WAIT and primary is not None:
             self._wait_for(primary, inode, key)
-            return
-        if step is Step.SETTLE:
-            self._settlement.done_without_upload(inode)
             return
         if step is Step.PUT and self._can_end_where_it_began(inode):
             key = self._pending_key(inode) or key
@@ -303,6 +299,11 @@ class Scheduler:
             self.forget_back_off([inode.ino])
             self._hurry()
 
+    def _may_have_marker(self, inode: Inode) -> bool:
+        if not inode.is_dir or (inode.ino == ROOT_INO and not self._context.store.properties.has_root_key):
+            return False
+        return self._index.dentries.own_file(inode.ino) is None
+
     def _wait_for(self, primary: Inode, shadow: Inode, key: ObjectKey) -> None:
         """What the bucket learns of the primary makes the shadow due."""
         parked = self._index.parked.find(primary.ino)
@@ -321,6 +322,9 @@ class Scheduler:
         blocker = find_blocker(self._index, inode, key)
         if blocker is not None and not self._mover.make_way(inode, blocker):
             self._index.inodes.set_due(inode.ino, self._context.clock.now_ns() + BLOCKED_NS)
+            return
+        if step is Step.SETTLE:
+            self._settlement.done_without_upload(inode, key)
             return
         # Metadata is written whole, so what the object has must be known before it is replaced.
         self._context.attributes.ensure(inode.link_of or inode.ino)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from s3mount.errors import Missing
 from s3mount.index import links
 from s3mount.model import ETag, Ino, Inode, ObjectKey
-from s3mount.store.base import ABSENT, ANY, Condition, matches
+from s3mount.store.base import ABSENT, Condition, matches
 from s3mount.writeback.context import WriteBackContext
 
 GATHER_NS = 200_000_000  # deletions wait this long, so that many go in one request
@@ -32,8 +32,6 @@ class Settlement:
                 self._index.abandon_attempt(inode, self._context.clock.now_ns())
             if inode.attempt_key != key:
                 self._index.inodes.update(replace(inode, attempt_key=key))
-            if inode.is_dir:
-                return ANY  # a marker has no content that a foreign one could lose
             tombstone = self._index.tombstones.find(key)
             is_attempted = self._index.inodes.with_attempt_at(key, but=ino) is not None
         known_etag = None if tombstone is None else tombstone.etag
@@ -45,6 +43,8 @@ class Settlement:
             condition = matches(known_etag)
         else:
             condition = self._look(key, known_etag)
+        if inode.is_dir:
+            return self._context.conditions.ensure_marker(key, condition)
         return self._context.conditions.ensure(key, condition)
 
     def _look(self, key: ObjectKey, known_etag: ETag | None) -> Condition:
@@ -117,7 +117,7 @@ class Settlement:
             remote_key=key,
             remote_etag=etag,
             remote_modified_ns=None,
-            remote_size=snapshot.remote_size if snapshot.is_dir else snapshot.size,
+            remote_size=snapshot.size,
             content_uploaded=snapshot.content_generation,
             meta_generation=inode.meta_generation + (is_elsewhere or not has_metadata),
             meta_uploaded=snapshot.meta_generation,
@@ -148,15 +148,21 @@ class Settlement:
         if waiting is not None and waiting.is_owed and waiting.due_ns > now_ns:
             self._index.inodes.set_due(waiting.ino, now_ns)
 
-    def done_without_upload(self, snapshot: Inode) -> None:
-        """Nothing in the bucket stands for this inode, so nothing is owed for it."""
+    def done_without_upload(self, snapshot: Inode, key: ObjectKey) -> None:
+        """A directory at `key` has no marker, so nothing is owed for it."""
         with self._index.transaction():
             inode = self._index.inodes.find(snapshot.ino)
-            if inode is not None:
-                self._index.inodes.update(
-                    replace(
-                        inode,
-                        content_uploaded=snapshot.content_generation,
-                        meta_uploaded=snapshot.meta_generation,
-                    )
+            if inode is None or self._index.dentries.written_key(inode) != key:
+                return
+            if inode.attempt_key not in (None, key):
+                self._index.abandon_attempt(inode, self._context.clock.now_ns())
+            self._index.parked.remove(inode.ino)
+            self._index.inodes.update(
+                replace(
+                    inode,
+                    remote_key=key,
+                    remote_etag=None,
+                    attempt_key=None,
+                    meta_uploaded=snapshot.meta_generation,
                 )
+            )

@@ -6,7 +6,6 @@ that moved on, not a state of its own.
 
 from enum import Enum
 
-from s3mount.keys import ROOT_KEY
 from s3mount.model import Inode, ObjectKey
 
 
@@ -21,7 +20,7 @@ class Step(Enum):
     """The next request that brings the bucket nearer to the index. Done again and again until NOTHING is left."""
 
     NOTHING = "nothing"
-    SETTLE = "settle"  # owed, but there is no place in the bucket for it: record it as done
+    SETTLE = "settle"  # a directory's marker, but there is no place in the bucket for it: record it as done
     PUT = "put"  # the bytes, with metadata, at the path's key
     COPY = "copy"  # the object as it is, with new metadata, at the path's key (its own key, if it did not move)
     PUT_MARKER = "put marker"  # a directory's marker object
@@ -38,24 +37,17 @@ def write_state(inode: Inode, *, is_claimed: bool, is_parked: bool) -> WriteStat
     return WriteState.PARKED if is_parked else WriteState.DIRTY
 
 
-def next_step(inode: Inode, path_key: ObjectKey | None, *, has_root_key: bool, primary: Inode | None = None) -> Step:
-    """`path_key`: the key the inode's path stands for now; None when it has no path. `primary`: of a shadow."""
+def next_step(inode: Inode, path_key: ObjectKey | None, *, may_have_marker: bool, primary: Inode | None = None) -> Step:
+    """`path_key`: the key the inode's path stands for now; None when it has no path. `may_have_marker`: of a directory,
+    whether its key can be, and is not a file's. `primary`: of a shadow."""
     if path_key is None or not inode.is_owed:
         return Step.NOTHING
     if primary is not None:
         return Step.WAIT if primary.is_owed or primary.remote is None else Step.LINK
     if inode.is_dir:
-        return _directory_step(inode, path_key, has_root_key=has_root_key)
+        if inode.remote_key not in (None, path_key):
+            return Step.MOVE_DIRECTORY
+        return Step.PUT_MARKER if may_have_marker else Step.SETTLE
     if inode.content_owed or inode.remote is None:
         return Step.PUT
     return Step.COPY
-
-
-def _directory_step(inode: Inode, path_key: ObjectKey, *, has_root_key: bool) -> Step:
-    if path_key == ROOT_KEY and not has_root_key:
-        return Step.SETTLE
-    if inode.remote_key is not None and inode.remote_key != path_key:
-        return Step.MOVE_DIRECTORY
-    if inode.remote_size and inode.remote is not None:
-        return Step.COPY  # another tool keeps something there, which stays
-    return Step.PUT_MARKER

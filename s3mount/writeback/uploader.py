@@ -3,7 +3,8 @@
 import threading
 from dataclasses import replace
 
-from s3mount import names
+from s3mount import keys, names
+from s3mount.errors import Rejected
 from s3mount.index import links
 from s3mount.model import ETag, Inode, ObjectKey, RemoteObject
 from s3mount.store.base import ANY, Condition
@@ -54,8 +55,27 @@ class Uploader:
                 if snapshot.size > PART_BYTES:
                     raise ContentMoved
                 body = context.cache.read(inode.ino, snapshot.remote, start=0, end=snapshot.size)
+                if not body and keys.is_dir_key(key):
+                    self._leave_directory_key(snapshot)
+                    raise ContentMoved
             etag = self._put_object(snapshot, key, body, condition)
         self._settlement.uploaded(snapshot, key, etag)
+
+    def _leave_directory_key(self, inode: Inode) -> None:
+        """A file that has a directory's key is empty by now, and its object would be the directory's marker. It gets
+        the key that a new file of its name has."""
+        dentries = self._context.index.dentries
+        with self._context.index.transaction():
+            place = dentries.place(inode.ino)
+            if place is None:
+                return
+            component = names.component_of(place[1], is_dir=False)
+            if dentries.named(place[0], component, is_dir=False) is not None:
+                raise Rejected(
+                    "an empty file cannot have a directory's key, and the one of its name is taken: rename it"
+                )
+            dentries.remove(*place, inode)
+            dentries.add(*place, inode, component)
 
     def _put_object(self, snapshot: Inode, key: ObjectKey, body: bytes, condition: Condition) -> ETag:
         context = self._context
@@ -108,6 +128,9 @@ class Uploader:
                 return
             source = primary.remote
             if source is None or primary.is_owed or not primary.metadata_known:
+                return
+            if not primary.size and keys.is_dir_key(key):
+                self._leave_directory_key(shadow)
                 return
             shadow = links.mirror(shadow, primary)
             index.inodes.update(shadow)

@@ -307,6 +307,8 @@ def test_keys_that_cannot_be_file_names(ministack: S3Server, tmp_path: Path) -> 
         "d/é",
         "d",
         "/lead",
+        "own/",
+        "own/x",
     ]
     keys.append("k" * 1024)
     for key in keys:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from s3mount.drive import Drive, DriveOptions
+from s3mount.keys import is_dir_key
 from s3mount.model import Caller, Fh
 from s3mount.remote.defaults import Defaults
 from s3mount.vfs.context import VfsOptions
@@ -154,8 +155,12 @@ class Bench:
         assert not left, f"not in the bucket: {left}"
 
     def bucket(self) -> dict[str, bytes]:
-        """The objects that are files, by key."""
-        return {key: item.body for key, item in self.memory.objects().items() if not key.endswith("/")}
+        """The objects that are files, by key; a directory's own file by its name in there."""
+        return {
+            f"{key}%key" if is_dir_key(key) else key: item.body
+            for key, item in self.memory.objects().items()
+            if item.body or not is_dir_key(key)
+        }
 
     def object_keys(self) -> set[str]:
         return set(self.memory.objects())

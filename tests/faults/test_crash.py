@@ -81,6 +81,22 @@ def remove(key: str) -> Callable[[Bench, Model], None]:
     return act
 
 
+def foreign(key: str, data: bytes) -> Callable[[Bench, Model], None]:
+    """A directory with a file at its own key, of another tool."""
+
+    def act(bench: Bench, model: Model) -> None:
+        bench.memory.foreign_put(f"{key}/", data)
+        bench.refresh()
+        model[f"{key}/%key"] = data
+        assert bench.tree() == model
+
+    return act
+
+
+def chmod(key: str, mode: int) -> Callable[[Bench, Model], None]:
+    return lambda bench, model: bench.fs.chmod(f"/{key}", mode)
+
+
 def directory(key: str) -> Callable[[Bench, Model], None]:
     return lambda bench, model: bench.mkdir(f"/{key}")
 
@@ -97,6 +113,12 @@ SCRIPTS = {
     "directories": [
         directory("d"), put("d/x", b"x"), directory("d/s"), put("d/s/y", b"y"), rest, rename("d", "e"), directory("d"),
         put("d/x", b"new"), rename("e", "f"), put("f/z", b"z"), rest, remove("d/x"),
+    ],
+    "own files": [
+        foreign("d", b"1" * KIB), foreign("r", b"5" * KIB), chmod("d", 0o700), chmod("d/%key", 0o600), put("d/x", b"x"),
+        rest, rename("d", "e"), directory("d"), chmod("e", 0o710), rest, put("e/%key", b"2" * KIB),
+        rename("e/%key", "d/y"), rest, remove("r/%key"), chmod("r", 0o711), rest, foreign("u", b"6"), rename("u", "v"),
+        remove("v/%key"), rename("v", "w"),
     ],
     "large": [
         put("big", b"1" * (9 * MIB)), rest, rename("big", "huge"), put("big", b"2" * KIB), remove("huge"),

@@ -107,7 +107,11 @@ class MemoryStore:
                 self._sorted_keys = sorted(self._objects)
             keys, objects, prefixes = self._sorted_keys, list[ObjectInfo](), list[ObjectKey]()
             # A token is the key the page begins with.
-            at = bisect_left(keys, token) if token else max(bisect_left(keys, prefix), bisect_right(keys, after or ""))
+            at = (
+                bisect_left(keys, token)
+                if token
+                else max(bisect_left(keys, prefix), 0 if after is None else bisect_right(keys, after))
+            )
             while at < len(keys) and keys[at].startswith(prefix):
                 if len(objects) + len(prefixes) == self.page_size:
                     return ListPage(objects, prefixes, keys[at])

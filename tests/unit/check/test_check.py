@@ -44,6 +44,26 @@ def test_nothing_is_found_where_nothing_is_wrong(bench: Bench) -> None:
     assert run(bench) == []
 
 
+def test_a_directorys_own_file_is_an_object_like_others(bench: Bench) -> None:
+    bench.memory.foreign_put("d/", b"content")
+    bench.memory.foreign_put("e/", b"content")
+    bench.memory.foreign_put("e/x", b"x")
+    assert kinds(run(bench, repair=True)) == [(Kind.EXTRA_OBJECT, "/e/"), (Kind.OTHER_ETAG, "/d/")]
+    bench.start()
+    files = {"b": b"b" * 1000, "d/%key": b"content", "d/a": b"a" * 1000, "e/%key": b"content", "e/x": b"x"}
+    assert bench.tree() == files
+    assert run(bench) == []
+    bench.start()
+    bench.memory.foreign_put("d/", b"other")
+    bench.memory.foreign_put("e/", b"")
+    assert kinds(run(bench, repair=True)) == [(Kind.OTHER_ETAG, "/d/"), (Kind.OTHER_ETAG, "/e/")]
+    bench.start()
+    assert bench.tree() == {
+        key: b"other" if key == "d/%key" else body for key, body in files.items() if key != "e/%key"
+    }
+    assert run(bench) == []
+
+
 def test_names_of_one_file_are_objects_like_others(bench: Bench) -> None:
     bench.fs.link("/b", "/d/other")
     bench.fs.link("/b", "/more")

@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from s3mount import xattr_format
 from s3mount.clock import SystemClock
 from s3mount.index.index import Index
@@ -77,6 +79,57 @@ INSERT INTO multipart_intent VALUES ('k', 1, 2);
 INSERT INTO parked VALUES (3, 'refused', 11);
 INSERT INTO cache_entry VALUES (3, x'00', x'00', 9, 12);
 INSERT INTO cache_seal VALUES (3, 0, x'01');
+"""
+# Format 2, the same.
+VERSION_2 = """
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE inode (ino INTEGER PRIMARY KEY AUTOINCREMENT, mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid
+    INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, atime_ns INTEGER,
+    nlink INTEGER NOT NULL, target TEXT, content_generation INTEGER NOT NULL, content_uploaded INTEGER NOT NULL,
+    meta_generation INTEGER NOT NULL, meta_uploaded INTEGER NOT NULL, remote_key TEXT, remote_etag TEXT, remote_size
+    INTEGER NOT NULL, metadata_known INTEGER NOT NULL, foreign_metadata TEXT, attempt_key TEXT, is_listed INTEGER
+    NOT NULL, due_ns INTEGER NOT NULL, owed_since_ns INTEGER NOT NULL, rdev INTEGER NOT NULL DEFAULT 0, xattrs TEXT,
+    link_of INTEGER, link_group TEXT, remote_modified_ns INTEGER);
+CREATE INDEX inode_owed ON inode (due_ns) WHERE nlink > 0 AND (content_generation > content_uploaded OR
+    meta_generation > meta_uploaded);
+CREATE INDEX inode_remote ON inode (remote_key) WHERE remote_key IS NOT NULL;
+CREATE INDEX inode_orphan ON inode (ino) WHERE nlink = 0;
+CREATE INDEX inode_attempt ON inode (attempt_key) WHERE attempt_key IS NOT NULL;
+CREATE INDEX inode_link ON inode (link_of) WHERE link_of IS NOT NULL;
+CREATE INDEX inode_group ON inode (link_group) WHERE link_group IS NOT NULL;
+CREATE INDEX inode_unmet ON inode (ino) WHERE metadata_known = 0 OR (is_listed = 0 AND (mode & 61440) = 16384);
+CREATE TABLE dentry (parent INTEGER NOT NULL, name TEXT NOT NULL, ino INTEGER NOT NULL, component TEXT, PRIMARY
+    KEY (parent, name)) WITHOUT ROWID;
+CREATE INDEX dentry_ino ON dentry (ino);
+CREATE INDEX dentry_component ON dentry (parent, component) WHERE component IS NOT NULL;
+CREATE TABLE tombstone (key TEXT PRIMARY KEY, etag TEXT, due_ns INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX tombstone_due ON tombstone (due_ns);
+CREATE TABLE multipart (upload_id TEXT PRIMARY KEY, key TEXT NOT NULL, ino INTEGER NOT NULL, part_bytes INTEGER
+    NOT NULL, base_key TEXT, base_etag TEXT, metadata TEXT NOT NULL, write_id TEXT NOT NULL, cache_tag TEXT NOT
+    NULL) WITHOUT ROWID;
+CREATE TABLE part (upload_id TEXT NOT NULL, number INTEGER NOT NULL, start_at INTEGER NOT NULL, end_at INTEGER
+    NOT NULL, etag TEXT NOT NULL, PRIMARY KEY (upload_id, number)) WITHOUT ROWID;
+CREATE TABLE multipart_intent (key TEXT PRIMARY KEY, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL)
+    WITHOUT ROWID;
+CREATE TABLE parked (ino INTEGER PRIMARY KEY, cause TEXT NOT NULL, since_ns INTEGER NOT NULL);
+CREATE TABLE cache_entry (ino INTEGER PRIMARY KEY, present BLOB NOT NULL, dirty BLOB NOT NULL, present_size
+    INTEGER NOT NULL, used_ns INTEGER NOT NULL, holes BLOB NOT NULL DEFAULT x'');
+CREATE INDEX cache_entry_used ON cache_entry (used_ns) WHERE present_size > 0;
+CREATE INDEX cache_entry_holes ON cache_entry (ino) WHERE length(holes) > 0;
+CREATE TABLE cache_seal (ino INTEGER NOT NULL, segment INTEGER NOT NULL, seals BLOB NOT NULL, PRIMARY KEY (ino,
+    segment)) WITHOUT ROWID;
+INSERT INTO fact VALUES ('uuid', 'abcdef012345'), ('source', 's3://b'), ('run', '7');
+PRAGMA user_version = 2;
+"""
+ROWS_2 = """
+INSERT INTO inode (ino, mode, uid, gid, size, mtime_ns, ctime_ns, nlink, content_generation, content_uploaded,
+    meta_generation, meta_uploaded, remote_key, remote_etag, remote_size, metadata_known, is_listed, due_ns,
+    owed_since_ns)
+VALUES (1, 16877, 0, 0, 0, 5, 5, 3, 0, 0, 0, 0, '', NULL, 0, 1, 1, 0, 0),
+    (2, 16832, 1, 2, 0, 6, 7, 2, 0, 0, 2, 1, 'd/', 'e2', 7, 1, 1, 0, 9),
+    (3, 16877, 1, 2, 0, 6, 7, 2, 0, 0, 1, 1, 'e/', 'e3', 0, 1, 1, 0, 0),
+    (4, 33188, 1, 2, 9, 6, 7, 1, 3, 3, 2, 2, 'd/f', 'e4', 9, 1, 0, 0, 0);
+INSERT INTO dentry VALUES (1, 'd', 2, NULL), (1, 'e', 3, NULL), (2, 'f', 4, NULL);
 """
 
 
@@ -151,6 +204,21 @@ def test_names_that_look_encoded_keep_their_keys(tmp_path: Path) -> None:
             assert index.dentries.path_key(replace(index.inodes.get(Ino(5)), ino=ino)) == f"d/{name}"
 
 
+def test_a_directorys_object_with_content_is_listed_again(tmp_path: Path) -> None:
+    """In format 2 it was the directory's."""
+    path = tmp_path / "index.sqlite"
+    write(path, VERSION_2 + ROWS_2)
+    with opened(path) as index:
+        directory = index.inodes.get(Ino(2))
+        assert (directory.remote_key, directory.remote_etag, directory.remote_size) == ("d/", None, 0)
+        assert not directory.is_listed
+        assert directory.is_owed
+        marker = index.inodes.get(Ino(3))
+        assert (marker.remote_etag, marker.is_listed) == ("e3", 1)
+        assert index.inodes.get(Ino(4)).remote_size == 9
+        assert index._database.row("PRAGMA user_version") == (SCHEMA_VERSION,)
+
+
 def columns(path: Path) -> set[tuple[str, ...]]:
     with sqlite3.connect(path) as connection:
         found = {row[1:4] for row in connection.execute("PRAGMA table_info(inode)")}
@@ -159,8 +227,9 @@ def columns(path: Path) -> set[tuple[str, ...]]:
     return found
 
 
-def test_a_migrated_index_has_the_tables_of_a_new_one(tmp_path: Path) -> None:
-    write(tmp_path / "old.sqlite", VERSION_1)
+@pytest.mark.parametrize("version", [VERSION_1, VERSION_2])
+def test_a_migrated_index_has_the_tables_of_a_new_one(tmp_path: Path, version: str) -> None:
+    write(tmp_path / "old.sqlite", version)
     write(tmp_path / "new.sqlite", DDL)
     with opened(tmp_path / "old.sqlite"):
         pass

@@ -8,7 +8,7 @@ import pytest
 
 from s3mount.drive import Drive, DriveOptions
 from s3mount.errors import PreconditionFailed, Rejected, StoreError, Throttled
-from s3mount.model import Caller, ETag, ObjectKey
+from s3mount.model import Caller, ETag, ObjectInfo, ObjectKey
 from s3mount.remote.defaults import Defaults
 from s3mount.store.base import ANY, Body, Condition, ConditionKind
 from s3mount.vfs.paths import PathFileSystem
@@ -23,6 +23,33 @@ class IgnoringStore(MemoryStore):
         self, key: ObjectKey, body: Body, *, metadata: Mapping[str, str], content_type: str, condition: Condition = ANY
     ) -> ETag:
         return super().put(key, body, metadata=metadata, content_type=content_type)
+
+
+class TreeStore(MemoryStore):
+    """Shows directories that nobody made, and lets nobody make or delete them on a condition, as SeaweedFS does."""
+
+    def _is_implicit(self, key: ObjectKey) -> bool:
+        return key.endswith("/") and key not in self._objects and any(k.startswith(key) for k in self._objects)
+
+    def put(
+        self, key: ObjectKey, body: Body, *, metadata: Mapping[str, str], content_type: str, condition: Condition = ANY
+    ) -> ETag:
+        if condition.kind is not ConditionKind.ANY and self._is_implicit(key):
+            self._count("PutObject")
+            raise PreconditionFailed("a directory is there")
+        return super().put(key, body, metadata=metadata, content_type=content_type, condition=condition)
+
+    def head(self, key: ObjectKey) -> ObjectInfo:
+        if self._is_implicit(key):
+            self._count("HeadObject")
+            return ObjectInfo(key, 0, ETag("d41d8cd98f00b204e9800998ecf8427e-0"), 0, {})
+        return super().head(key)
+
+    def delete(self, versions: Mapping[ObjectKey, ETag | None]) -> Mapping[ObjectKey, StoreError]:
+        refused = {key for key, etag in versions.items() if etag and self._is_implicit(key)}
+        error = PreconditionFailed("a directory is there")
+        rest = {key: etag for key, etag in versions.items() if key not in refused}
+        return {**super().delete(rest), **dict.fromkeys(refused, error)}
 
 
 class RefusingStore(MemoryStore):
@@ -147,6 +174,53 @@ def test_files_are_overwritten_on_a_store_that_refuses_if_match(tmp_path: Path) 
     drive.close()
     assert body(store, "file") == b"foreign"
     assert len(store.objects()) == 2
+
+
+@pytest.mark.parametrize("kind", [IgnoringStore, RefusingStore])
+def test_a_marker_is_not_written_over_content_on_a_store_without_conditions(
+    kind: type[MemoryStore], tmp_path: Path
+) -> None:
+    store = kind()
+    make_drive(store, tmp_path / "state").close()
+    drive = make_drive(store, tmp_path / "state")
+    for mode in (0o700, 0o755):
+        paths(drive).mkdir(f"/d{mode}", mode, Caller(0, 0))
+        drain(drive)
+        paths(drive).chmod(f"/d{mode}", 0o711)
+        drain(drive)
+        assert store.objects()[ObjectKey(f"d{mode}/")].metadata["mode"] == str(0o40711)
+    store.foreign_put("d448/", b"foreign")
+    paths(drive).chmod("/d448", 0o700)
+    drain(drive)
+    assert body(store, "d448/") == b"foreign"
+    paths(drive).unlink("/d448/%key")
+    paths(drive).rmdir("/d448")
+    paths(drive).rmdir("/d493")
+    drain(drive)
+    drive.close()
+    assert store.objects() == {}
+
+
+def test_directories_that_a_store_makes_by_itself_cost_no_further_requests(tmp_path: Path) -> None:
+    store = TreeStore()
+    for number in range(20):
+        store.foreign_put(f"{number}/x", b"x")
+    drive = make_drive(store, tmp_path / "state")
+    for number in range(20):
+        paths(drive).readdir(paths(drive).opendir(f"/{number}"))
+        paths(drive).chmod(f"/{number}", 0o700)
+        drain(drive)
+    drive.close()
+    counts = store.request_counts()
+    assert counts["PutObject"] <= 20 + 1 + 1, "a marker each, the probe, and the first marker once more"
+    drive = make_drive(store, tmp_path / "state")
+    for number in range(20):
+        paths(drive).unlink(f"/{number}/x")
+        paths(drive).rmdir(f"/{number}")
+    drain(drive)
+    drive.close()
+    assert store.objects() == {}
+    assert store.request_counts()["PutObject"] == counts["PutObject"]
 
 
 @pytest.mark.parametrize("kind", [RejectingDeletes, NeverMatchingDeletes, IgnoringDeletes])

@@ -38,18 +38,25 @@ META = {"meta_generation": 3, "meta_uploaded": 2}
         (replace(DIR, **META, **AT_DIR), "a/", Step.PUT_MARKER),
         (replace(DIR, **META, **AT_DIR), "b/", Step.MOVE_DIRECTORY),
         (replace(DIR, **META, remote_key=ObjectKey("a/")), "b/", Step.MOVE_DIRECTORY),
-        (replace(DIR, **META), "", Step.SETTLE),
     ],
 )
 def test_next_step(inode: Inode, path_key: str | None, step: Step) -> None:
     key = None if path_key is None else ObjectKey(path_key)
-    assert next_step(inode, key, has_root_key=False) is step
+    assert next_step(inode, key, may_have_marker=True) is step
 
 
-def test_a_root_with_a_key_gets_a_marker() -> None:
-    assert (
-        next_step(replace(DIR, **META, remote_key=ObjectKey("")), ObjectKey(""), has_root_key=True) is Step.PUT_MARKER
-    )
+@pytest.mark.parametrize(
+    ("inode", "path_key", "step"),
+    [
+        (DIR, "a/", Step.NOTHING),
+        (replace(DIR, **META), "a/", Step.SETTLE),
+        (replace(DIR, **META, **AT_DIR), "a/", Step.SETTLE),
+        (replace(DIR, **META, **AT_DIR), "b/", Step.MOVE_DIRECTORY),
+        (replace(DIR, **META, remote_key=ObjectKey("")), "", Step.SETTLE),
+    ],
+)
+def test_a_directory_that_may_have_no_marker(inode: Inode, path_key: str, step: Step) -> None:
+    assert next_step(inode, ObjectKey(path_key), may_have_marker=False) is step
 
 
 @pytest.mark.parametrize(
@@ -66,7 +73,7 @@ def test_a_root_with_a_key_gets_a_marker() -> None:
 )
 def test_a_shadow_waits_for_its_primary(shadow: dict[str, Any], primary: dict[str, Any], step: Step) -> None:
     row = replace(FILE, link_of=FILE.ino, **shadow)
-    assert next_step(row, ObjectKey("b"), has_root_key=False, primary=replace(FILE, **primary)) is step
+    assert next_step(row, ObjectKey("b"), may_have_marker=False, primary=replace(FILE, **primary)) is step
 
 
 @pytest.mark.parametrize("is_claimed", [False, True])
