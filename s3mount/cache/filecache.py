@@ -283,7 +283,7 @@ class FileCache:
         """The file's bytes survive power loss on return; the row needs save and the index's durable commit after.
         Raises NoSpace, IOFailure."""
         with self._files.locked(ino) as file:
-            names = file.unsynced_names
+            names = file.lazy.unsynced_names
         try:
             # Without a file, the name that it had must not come back either, under what is written next.
             with contextlib.suppress(FileNotFoundError):
@@ -300,10 +300,11 @@ class FileCache:
             with self._files.locked(ino) as file:
                 file.name_synced_locked(names)
 
-    def save(self, ino: Ino) -> None:
-        """What is present and dirty survives kill -9 on return. Free when nothing changed since the last save."""
+    def save(self, ino: Ino, along: Callable[[], None] | None = None) -> None:
+        """What is present and dirty survives kill -9 on return, and so does what `along` changes in the index, in the
+        same transaction. Free when nothing changed since the last save."""
         with self._files.locked(ino) as file:
-            file.save_locked()
+            file.save_locked(along)
 
     def discard(self, ino: Ino) -> None:
         """Forget the inode's content, present and dirty, and what is being fetched of it. Raises IOFailure."""

@@ -4,15 +4,14 @@ Called by remote/, writeback/ and vfs/. Every method is safe from any thread; th
 inside `transaction()`.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 from s3mount.clock import Clock
 from s3mount.errors import MountError
 from s3mount.index.cache_entries import IndexedCacheEntries
-from s3mount.index.database import Database
+from s3mount.index.database import Database, Transaction
 from s3mount.index.dentries import Dentries
 from s3mount.index.inodes import Inodes
 from s3mount.index.multiparts import Multiparts
@@ -49,17 +48,13 @@ class Index:
         uploaded of them is still in the bucket."""
         return max(inode.content_generation + 1, self._generation_floor)
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Transaction:
         """All or nothing, against every other user of the index; survives kill -9 once left."""
-        with self._database.transaction():
-            yield
+        return self._database.transaction()
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> threading.RLock:
         """Against every other user of the index, for a change that is staged in memory only."""
-        with self._database.locked():
-            yield
+        return self._database.locked()
 
     def commit_durably(self) -> None:
         """Return when all that was committed survives power loss."""

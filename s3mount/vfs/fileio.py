@@ -230,8 +230,7 @@ class FileIO:
     def persist(self, ino: Ino) -> None:
         """Commit the extents and what is staged of an inode: from here on it survives kill -9."""
         with self._context.locks.of(ino):
-            self._context.cache.save(ino)
-            self._index.inodes.flush(ino)
+            self._context.cache.save(ino, lambda: self._index.inodes.flush(ino))
 
     def flush(self, fh: Fh) -> None:
         handle = self._context.handles.file(fh)

@@ -16,7 +16,7 @@ from s3mount.errors import MountError
 from s3mount.index.index import Index
 from s3mount.index.multiparts import Intent
 from s3mount.index.schema import DUE_NEVER, SCHEMA_VERSION
-from s3mount.model import ROOT_INO, ETag, Ino, Inode, ObjectKey
+from s3mount.model import ROOT_INO, CacheRow, ETag, Ino, Inode, ObjectKey
 
 FILE = Inode(Ino(0), stat.S_IFREG | 0o644, 0, 0, 0, 1, 1, content_generation=1, meta_generation=1)
 DIR = Inode(Ino(0), stat.S_IFDIR | 0o755, 0, 0, 0, 1, 1, nlink=2, meta_generation=1)
@@ -61,6 +61,30 @@ def test_an_undone_transaction_brings_staged_rows_back(index: Index) -> None:
     index.inodes.flush(inode.ino)
     assert not index.inodes.staged()
     assert index.inodes.get(inode.ino).size == 5
+
+
+def test_closing_a_file_is_one_commit_of_row_and_bytes(index: Index) -> None:
+    inode = index.create(ROOT_INO, "a", FILE)
+    index.inodes.stage(replace(inode, size=5, content_generation=9))
+    entries = index.cache_entries
+
+    def refused() -> None:
+        index.inodes.flush(inode.ino)
+        raise Stop
+
+    row = CacheRow(b"present", b"", 5, 1)
+    with pytest.raises(Stop):
+        entries.save(inode.ino, row, {}, refused)
+    assert entries.load(inode.ino) is None
+    assert index.inodes.staged() == [inode.ino]
+    entries.save(inode.ino, row, {0: b"seals"}, lambda: index.inodes.flush(inode.ino))
+    assert entries.load(inode.ino) == row
+    assert index.inodes.staged() == []
+
+
+def test_the_file_is_of_one_connection_alone(index: Index, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "index.sqlite", timeout=0) as other, pytest.raises(sqlite3.OperationalError):
+        other.execute("SELECT COUNT(*) FROM inode")
 
 
 def test_a_new_due_time_reaches_the_queue_and_leaves_staged_what_is_staged(index: Index) -> None:
