@@ -134,8 +134,6 @@ class BlockFile:
             self.ground.budget.freed(-change)
         self.ground.sparse.note(self.ino, self.holes.total)
 
-    # -- the file ------------------------------------------------------------------------------------------------
-
     @property
     def is_open(self) -> bool:
         return self.lazy.is_open
@@ -291,13 +289,16 @@ class BlockFile:
                 raise disk_failure("write", self.ino, error) from error
             self._hold_locked(*piece)
 
-    def mark_clean_locked(self) -> None:
+    def mark_clean_locked(self, along: Callable[[], None] | None = None) -> None:
+        if self.dirty or self._declared:
+            # Saved at once: a row that calls them dirty must not be there when the index owes the next change.
+            self._save_row_locked(Extents(), along)
+            self.is_saved = True
+        elif along is not None:
+            along()
         self.supersede_locked()
         self.lazy.is_settled = False
-        if self.dirty.clear() or self._declared:
-            # Saved at once: a row that calls them dirty must not be there when the index owes the next change.
-            self.is_saved = False
-            self.save_locked()
+        self.dirty.clear()
 
     def mark_all_dirty_locked(self, size: int) -> None:
         # Saved at once: bytes that count as dirty here are overwritten without the row being told again.

@@ -267,11 +267,11 @@ class FileCache:
         with self._files.locked(ino) as file:
             return file.dirty.copy()
 
-    def mark_clean(self, ino: Ino) -> None:
-        """The bucket has the content as it is here. In the index this is committed before; the row follows here, and
-        until then the index is believed."""
+    def mark_clean(self, ino: Ino, along: Callable[[], None] | None = None) -> None:
+        """The bucket has the content as it is here. In the index this is committed before, and believed until the row
+        follows here; or `along` says so to the index, in the transaction of the row."""
         with self._files.locked(ino) as file:
-            file.mark_clean_locked()
+            file.mark_clean_locked(along)
         self._budget.tell()
 
     def mark_all_dirty(self, ino: Ino, size: int) -> None:
