@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from s3mount.cache.filecache import FileCache
@@ -177,8 +178,7 @@ class Drive:
         has_ended &= self.lister.close(deadline - time.monotonic())
         has_ended &= self._attributes.close(deadline - time.monotonic())
         for ino in self.index.inodes.staged():
-            self.cache.save(ino)
-            self.index.inodes.flush(ino)
+            self.cache.save(ino, partial(self.index.inodes.flush, ino))
         has_ended &= self.cache.close(deadline - time.monotonic())
         self.index.close()
         self._lock.release()

@@ -121,9 +121,10 @@ class CacheRow(NamedTuple):
     holes: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Inode:
+class Inode(NamedTuple):
     """One row of the index: what the user sees, and what the bucket has. Each column is explained in index/schema.py.
+
+    A tuple, because it is one in SQLite, and because a changed one is made several times for each file.
 
     Work is owed exactly when a generation is ahead of its uploaded one (and the inode has a name).
     """

@@ -33,6 +33,7 @@ it is Damaged, never zeros.
 """  # noqa: E501
 
 import threading
+from collections.abc import Callable
 
 from s3mount.cache.budget import Reservation
 from s3mount.cache.disk import Buffer, disk_failure
@@ -132,8 +133,6 @@ class BlockFile:
         else:
             self.ground.budget.freed(-change)
         self.ground.sparse.note(self.ino, self.holes.total)
-
-    # -- the file ------------------------------------------------------------------------------------------------
 
     @property
     def is_open(self) -> bool:
@@ -294,13 +293,16 @@ class BlockFile:
                 raise disk_failure("write", self.ino, error) from error
             self._hold_locked(*piece)
 
-    def mark_clean_locked(self) -> None:
+    def mark_clean_locked(self, along: Callable[[], None] | None = None) -> None:
+        if self.dirty or self._declared:
+            # Saved at once: a row that calls them dirty must not be there when the index owes the next change.
+            self._save_row_locked(Extents(), along)
+            self.is_saved = True
+        elif along is not None:
+            along()
         self.supersede_locked()
         self.lazy.is_settled = False
-        if self.dirty.clear() or self._declared:
-            # Saved at once: a row that calls them dirty must not be there when the index owes the next change.
-            self.is_saved = False
-            self.save_locked()
+        self.dirty.clear()
 
     def mark_all_dirty_locked(self, size: int) -> None:
         # Saved at once: bytes that count as dirty here are overwritten without the row being told again.
@@ -342,22 +344,26 @@ class BlockFile:
 
     # -- the row -------------------------------------------------------------------------------------------------
 
-    def save_locked(self) -> None:
-        """The row says what the file holds; durable against kill -9 on return. Free when nothing changed."""
+    def save_locked(self, along: Callable[[], None] | None = None) -> None:
+        """The row says what the file holds, and `along` is done, all or nothing; durable against kill -9 on return."""
         if not self.is_saved:
-            self._save_row_locked(self.dirty)
+            self._save_row_locked(self.dirty, along)
             self.is_saved = True
+        elif along is not None:
+            along()
 
-    def _save_row_locked(self, dirty: Extents) -> None:
+    def _save_row_locked(self, dirty: Extents, along: Callable[[], None] | None = None) -> None:
         if self.present or dirty:
             packed = self.ground.tag + self.present.packed()
             seals = {number: seal and self.ground.tag + seal for number, seal in self.seals.unsaved().items()}
             row = CacheRow(packed, dirty.packed(), self.room_bytes, self.used_ns, self.holes.packed())
-            self.ground.entries.save(self.ino, row, seals)
+            self.ground.entries.save(self.ino, row, seals, along)
             self.seals.mark_saved()
         else:
             self.ground.entries.remove(self.ino)
             self.seals.clear()
+            if along is not None:
+                along()
         if dirty is not self._declared:
             self._declared = dirty.copy()
         self._saved_used_ns = self.used_ns
@@ -392,13 +398,7 @@ class BlockFile:
         finally:
             self._account_locked(before)
 
-    # -- durability ----------------------------------------------------------------------------------------------
-
-    @property
-    def unsynced_names(self) -> int:
-        return self.lazy.unsynced_names
-
     def name_synced_locked(self, count: int) -> None:
-        """The directory entry was synced when `unsynced_names` was `count`."""
+        """The directory entry was synced when `lazy.unsynced_names` was `count`."""
         if self.lazy.unsynced_names == count:
             self.lazy.unsynced_names = 0

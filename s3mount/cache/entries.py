@@ -4,7 +4,7 @@ The index fulfils it (index/cache_entries.py); the cache calls it, from many thr
 most. An entry call may take the index lock, the last in the order, and calls nothing back.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from s3mount.model import CacheRow, Ino
@@ -14,8 +14,11 @@ class CacheEntries(Protocol):
     def load(self, ino: Ino) -> CacheRow | None:
         """The row last saved, or None."""
 
-    def save(self, ino: Ino, row: CacheRow, seals: Mapping[int, bytes]) -> None:
-        """Insert or replace the row, and do as `save_seals`, all or nothing; durable against kill -9 on return."""
+    def save(
+        self, ino: Ino, row: CacheRow, seals: Mapping[int, bytes], along: Callable[[], None] | None = None
+    ) -> None:
+        """Insert or replace the row, do as `save_seals`, and call `along`, all or nothing; durable against kill -9 on
+        return. `along` changes the index and nothing else."""
 
     def load_seals(self, ino: Ino) -> Sequence[tuple[int, bytes]]:
         """(segment, bytes last saved) for each segment that has a row."""

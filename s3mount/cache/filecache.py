@@ -270,11 +270,11 @@ class FileCache:
         with self._files.locked(ino) as file:
             return file.dirty.copy()
 
-    def mark_clean(self, ino: Ino) -> None:
-        """The bucket has the content as it is here. In the index this is committed before; the row follows here, and
-        until then the index is believed."""
+    def mark_clean(self, ino: Ino, along: Callable[[], None] | None = None) -> None:
+        """The bucket has the content as it is here. In the index this is committed before, and believed until the row
+        follows here; or `along` says so to the index, in the transaction of the row."""
         with self._files.locked(ino) as file:
-            file.mark_clean_locked()
+            file.mark_clean_locked(along)
         self._budget.tell()
 
     def mark_all_dirty(self, ino: Ino, size: int) -> None:
@@ -286,7 +286,7 @@ class FileCache:
         """The file's bytes survive power loss on return; the row needs save and the index's durable commit after.
         Raises NoSpace, IOFailure."""
         with self._files.locked(ino) as file:
-            names = file.unsynced_names
+            names = file.lazy.unsynced_names
         try:
             # Without a file, the name that it had must not come back either, under what is written next.
             with contextlib.suppress(FileNotFoundError):
@@ -303,10 +303,11 @@ class FileCache:
             with self._files.locked(ino) as file:
                 file.name_synced_locked(names)
 
-    def save(self, ino: Ino) -> None:
-        """What is present and dirty survives kill -9 on return. Free when nothing changed since the last save."""
+    def save(self, ino: Ino, along: Callable[[], None] | None = None) -> None:
+        """What is present and dirty survives kill -9 on return, and so does what `along` changes in the index, in the
+        same transaction. Free when nothing changed since the last save."""
         with self._files.locked(ino) as file:
-            file.save_locked()
+            file.save_locked(along)
 
     def discard(self, ino: Ino) -> None:
         """Forget the inode's content, present and dirty, and what is being fetched of it. Raises IOFailure."""

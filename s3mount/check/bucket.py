@@ -6,7 +6,6 @@ on a live mount the two change under the comparison. Keeps key, ETag and size of
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import islice
 
 from s3mount import keys
@@ -108,7 +107,7 @@ def _look_again(context: CheckContext, inode: Inode) -> str:
         if now is None or now.is_owed or now.remote != inode.remote:
             return ""
         if not now.is_dir:
-            context.index.inodes.update(replace(now, metadata_known=False))
+            context.index.inodes.update(now._replace(metadata_known=False))
         place = context.index.dentries.place(inode.ino)
     context.relist(inode.ino if inode.is_dir else place[0] if place is not None else ROOT_INO)
     return RELISTED

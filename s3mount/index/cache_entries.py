@@ -1,6 +1,6 @@
 """Which bytes of a file the cache directory holds: the rows behind cache/ (it defines the Protocol this fulfils)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from s3mount.index.database import Database
 from s3mount.model import CacheRow, Ino
@@ -16,11 +16,15 @@ class IndexedCacheEntries:
         row = self._database.row(f"SELECT {', '.join(CacheRow._fields)} FROM cache_entry WHERE ino = ?", ino)
         return None if row is None else CacheRow(*row)
 
-    def save(self, ino: Ino, row: CacheRow, seals: Mapping[int, bytes]) -> None:
+    def save(
+        self, ino: Ino, row: CacheRow, seals: Mapping[int, bytes], along: Callable[[], None] | None = None
+    ) -> None:
         with self._database.transaction():
             self._database.write(_SAVE, ino, *row)
             if seals:
                 self.save_seals(ino, seals)
+            if along is not None:
+                along()
 
     def load_seals(self, ino: Ino) -> Sequence[tuple[int, bytes]]:
         return self._database.rows("SELECT segment, seals FROM cache_seal WHERE ino = ?", ino)

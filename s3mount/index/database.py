@@ -5,14 +5,16 @@ neither S3 nor the cache. A statement that the disk refuses raises NoSpace or IO
 
 WAL with synchronous=NORMAL: a commit is in the kernel's page cache when it returns, so it survives `kill -9`;
 `commit_durably` makes all commits before it survive power loss (https://sqlite.org/pragma.html#pragma_synchronous).
+The file is this connection's alone while it is open (locking_mode=EXCLUSIVE): whoever owns the state folder is its only
+user, and without it each transaction takes and gives back a dozen locks of the operating system.
 """
 
-import contextlib
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from s3mount.errors import FsError, IOFailure, MountError, NoSpace
@@ -23,16 +25,31 @@ from s3mount.private import create_file
 CACHE_KIB = 64 << 10
 WAL_PAGES_MAX = 4000
 
-# Of a full disk SQLite says the one when it writes a file, the other when it lengthens the map beside the log.
-_FULL_CODES = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
-
 
 def _failure(error: sqlite3.DatabaseError) -> Exception:
     """What a refused statement means to the caller of a file operation; a bug stays what it is."""
     if isinstance(error, sqlite3.ProgrammingError | sqlite3.IntegrityError):
         return error
-    kind: type[FsError] = NoSpace if getattr(error, "sqlite_errorcode", None) in _FULL_CODES else IOFailure
+    kind: type[FsError] = NoSpace if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL else IOFailure
     return kind(f"the index cannot be used: {error}")
+
+
+class Transaction:
+    """All or nothing; nested ones join the outer. Committed on leaving the outermost, undone on an exception. One
+    object serves all of a database's: what there is to know of the one under way is the database's."""
+
+    __slots__ = ("_database",)
+
+    def __init__(self, database: "Database"):
+        self._database = database
+
+    def __enter__(self) -> None:
+        self._database.enter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._database.leave(is_kept=kind is None)
 
 
 class Database:
@@ -40,6 +57,8 @@ class Database:
         """Open or create the index file. Raises MountError when it cannot be used."""
         self._lock = threading.RLock()
         self._depth = 0
+        self._has_begun = False
+        self._transaction = Transaction(self)
         self._rollback_hooks: list[Callable[[], None]] = []
         self._commit_hooks: list[Callable[[], None]] = []
         try:
@@ -53,6 +72,7 @@ class Database:
 
     def _configure(self) -> None:
         for pragma in (
+            "locking_mode=EXCLUSIVE",
             "journal_mode=WAL",
             "synchronous=NORMAL",
             f"cache_size=-{CACHE_KIB}",
@@ -84,27 +104,44 @@ class Database:
         """For a holder of the lock: whether what it does now may yet be undone."""
         return self._depth > 0
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing; nested ones join the outer. Committed on leaving the outermost, undone on an exception."""
-        with self._lock:
+    def transaction(self) -> Transaction:
+        return self._transaction
+
+    def enter(self) -> None:
+        self._lock.acquire()
+        self._depth += 1
+
+    def leave(self, *, is_kept: bool) -> None:
+        self._depth -= 1
+        try:
             if self._depth == 0:
-                self._execute("BEGIN IMMEDIATE")
-            self._depth += 1
-            try:
-                yield
-            except BaseException:
-                self._depth -= 1
-                if self._depth == 0:
-                    self._undo()
-                raise
-            self._depth -= 1
-            if self._depth == 0:
+                self._end(is_kept=is_kept)
+        finally:
+            self._lock.release()
+
+    def _end(self, *, is_kept: bool) -> None:
+        try:
+            if is_kept:
                 self._commit()
+            else:
+                self._undo()
+        finally:
+            self._has_begun = False
+
+    def _begin(self) -> None:
+        """Before the first change of a transaction: one that only reads needs none, for the lock keeps others out."""
+        if not self._depth:
+            return
+        if not self._has_begun:
+            self._execute("BEGIN IMMEDIATE")
+            self._has_begun = True
+        elif not self._connection.in_transaction:
+            raise IOFailure("the disk refused an earlier change of this transaction")
 
     def _commit(self) -> None:
         try:
-            self._execute("COMMIT")
+            if self._has_begun:
+                self._execute("COMMIT")
         except BaseException:
             self._undo()
             raise
@@ -147,10 +184,12 @@ class Database:
     def write(self, sql: str, *arguments: object) -> int:
         """Execute inside the caller's transaction (or one of its own); returns the last inserted rowid."""
         with self._lock:
+            self._begin()
             return self._execute(sql, arguments).lastrowid or 0
 
     def write_many(self, sql: str, arguments: Sequence[Sequence[object]]) -> None:
         with self._lock:
+            self._begin()
             try:
                 self._connection.executemany(sql, arguments)
             except sqlite3.DatabaseError as error:

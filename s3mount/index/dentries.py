@@ -4,7 +4,6 @@ A name tells the component of the key that it stands for (names.py), or its row 
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 from cachetools import LRUCache
@@ -147,7 +146,7 @@ class Dentries:
     def _count_subdirectory(self, parent: Ino, inode: Inode, change: int) -> None:
         if inode.is_dir:
             above = self._inodes.get(parent)
-            self._inodes.update(replace(above, nlink=above.nlink + change))
+            self._inodes.update(above._replace(nlink=above.nlink + change))
 
     def _entry(self, ino: Ino) -> Entry | None:
         entry = self._entries.get(ino)

@@ -4,15 +4,13 @@ Called by remote/, writeback/ and vfs/. Every method is safe from any thread; th
 inside `transaction()`.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+import threading
 from pathlib import Path
 
 from s3mount.clock import Clock
 from s3mount.errors import MountError
 from s3mount.index.cache_entries import IndexedCacheEntries
-from s3mount.index.database import Database
+from s3mount.index.database import Database, Transaction
 from s3mount.index.dentries import Dentries
 from s3mount.index.inodes import Inodes
 from s3mount.index.multiparts import Multiparts
@@ -49,29 +47,27 @@ class Index:
         uploaded of them is still in the bucket."""
         return max(inode.content_generation + 1, self._generation_floor)
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Transaction:
         """All or nothing, against every other user of the index; survives kill -9 once left."""
-        with self._database.transaction():
-            yield
+        return self._database.transaction()
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> threading.RLock:
         """Against every other user of the index, for a change that is staged in memory only."""
-        with self._database.locked():
-            yield
+        return self._database.locked()
 
     def commit_durably(self) -> None:
         """Return when all that was committed survives power loss."""
         self._database.commit_durably()
 
     def bind(self, source: str) -> None:
-        """This index belongs to `source` (endpoint, bucket, prefix) from now on. Raises MountError when it belongs to
-        another: what it owes must not go there, nor may that one's absence of objects be taken for deletions."""
+        """This index belongs to `source` (endpoint, bucket, prefix) from now on. Raises MountError, and is closed, when
+        it belongs to another: what it owes must not go there, nor may that one's absence of objects be taken for
+        deletions."""
         bound = self.fact("source")
         if bound is None:
             self.set_fact("source", source)
         elif bound != source:
+            self.close()
             raise MountError(
                 f"this cache directory belongs to {bound}, not to {source}: give another --cache-dir, "
                 "or mount the one it belongs to"
@@ -89,7 +85,7 @@ class Index:
         """Make the root's row in a new index."""
         if self.inodes.find(ROOT_INO) is None:
             root = Inode(ROOT_INO, mode, uid, gid, 0, now_ns, now_ns, nlink=2)
-            self.inodes.insert(replace(root, remote_key=ROOT_KEY, metadata_known=not has_key))
+            self.inodes.insert(root._replace(remote_key=ROOT_KEY, metadata_known=not has_key))
 
     def create(self, parent: Ino, name: str, inode: Inode, component: str | None = None) -> Inode:
         """Add an inode and its first name. Raises Exists, see Dentries.add."""
@@ -113,7 +109,7 @@ class Index:
         Of no effect for one that has a key already, or that waited for another directory to leave its own."""
         key = self.dentries.written_key(directory)
         if directory.remote_key is None and key is not None and self.inodes.with_remote_key(key, is_dir=True) is None:
-            self.inodes.update(replace(directory, remote_key=key))
+            self.inodes.update(directory._replace(remote_key=key))
 
     def abandon_attempt(self, inode: Inode, due_ns: int) -> None:
         """A write whose outcome is not known is not tried again at that key: what it may have left is nobody's."""

@@ -6,8 +6,6 @@ on disk before the first byte changes (that the inode is owed) is committed by t
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
-from operator import attrgetter
 from typing import Any
 
 from cachetools import LRUCache
@@ -21,7 +19,7 @@ from s3mount.model import ROOT_INO, Ino, Inode, ObjectKey
 CACHED_INODES_MAX = 100_000
 READ_TOGETHER_MIN = 1000
 READ_AT_ONCE = 500
-COLUMNS = tuple(field.name for field in fields(Inode))
+COLUMNS = Inode._fields
 OWED = "nlink > 0 AND (content_generation > content_uploaded OR meta_generation > meta_uploaded)"
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM inode"
@@ -38,7 +36,6 @@ _WITH_REMOTE_KEY = (
 assert COLUMNS[0] == "ino"
 
 
-_fields: Callable[[Inode], tuple[Any, ...]] = attrgetter(*COLUMNS)
 _TARGET = COLUMNS.index("target")
 _TIMES = tuple(COLUMNS.index(name) for name in ("mtime_ns", "ctime_ns", "atime_ns"))
 _SQLITE_INTEGERS = range(-(1 << 63), 1 << 63)
@@ -46,7 +43,7 @@ _SQLITE_INTEGERS = range(-(1 << 63), 1 << 63)
 
 def _values(inode: Inode) -> tuple[Any, ...]:
     """The row as SQLite keeps it: its text is UTF-8 and its integers are of 64 bits, so what is not is a blob."""
-    values = _fields(inode)
+    values: tuple[Any, ...] = inode
     if inode.target is not None and not names.is_utf8(inode.target):
         values = (*values[:_TARGET], names.to_bytes(inode.target), *values[_TARGET + 1 :])
     if all(values[at] is None or values[at] in _SQLITE_INTEGERS for at in _TIMES):
@@ -61,7 +58,7 @@ def _inode(row: Sequence[Any]) -> Inode:
     """The way back from `_values`."""
     if bytes in map(type, row):
         row = [_from_blob(at, value) if isinstance(value, bytes) else value for at, value in enumerate(row)]
-    return Inode(*row)
+    return Inode._make(row)
 
 
 def _from_blob(at: int, value: bytes) -> Any:
@@ -129,7 +126,7 @@ class Inodes:
         """Add a row with a new ino (the given one must be 0, except for the root)."""
         inode = self._with_owed_since(inode)
         ino = Ino(self._database.write(_INSERT, inode.ino or None, *_values(inode)[1:]))
-        inode = self._cache[ino] = replace(inode, ino=ino)
+        inode = self._cache[ino] = inode._replace(ino=ino)
         return inode
 
     def update(self, inode: Inode) -> None:
@@ -141,7 +138,7 @@ class Inodes:
                 self._write(inode)
                 return
             (size,) = self._database.row("SELECT size FROM inode WHERE ino = ?", inode.ino)
-            values = _values(replace(inode, size=size))
+            values = _values(inode._replace(size=size))
             self._database.write(_UPDATE, *values[1:], values[0])
             self._cache.pop(inode.ino, None)
             self._set_staged(inode.ino, inode)
@@ -155,7 +152,7 @@ class Inodes:
     def _with_owed_since(self, inode: Inode) -> Inode:
         if inode.is_owed == bool(inode.owed_since_ns):
             return inode
-        return replace(inode, owed_since_ns=self._clock.now_ns() if inode.is_owed else 0)
+        return inode._replace(owed_since_ns=self._clock.now_ns() if inode.is_owed else 0)
 
     def stage(self, inode: Inode) -> None:
         """Make this the newest row in memory only. The inode must be owed in the table already."""
@@ -195,7 +192,7 @@ class Inodes:
                 self._cache.pop(ino, None)
                 staged = self._staged.get(ino)
                 if staged is not None:
-                    self._set_staged(ino, replace(staged, meta_generation=staged.meta_generation + 1))
+                    self._set_staged(ino, staged._replace(meta_generation=staged.meta_generation + 1))
 
     def with_attempt_at(self, key: ObjectKey, but: Ino | None = None) -> Inode | None:
         """An inode, other than `but`, whose write to `key` has no known outcome."""
@@ -265,14 +262,14 @@ class Inodes:
             self._database.write("UPDATE inode SET due_ns = ? WHERE ino = ?", due_ns, ino)
             self._cache.pop(ino, None)
             if ino in self._staged:
-                self._set_staged(ino, replace(inode, due_ns=due_ns))
+                self._set_staged(ino, inode._replace(due_ns=due_ns))
 
     def expedite(self, due_ns: int, *, with_parked: bool) -> None:
         """Make all owed work due at `due_ns`, postponed work too."""
         with self._database.locked():
             for ino, staged in list(self._staged.items()):
                 if staged.due_ns > due_ns and (with_parked or staged.due_ns < DUE_NEVER):
-                    self._set_staged(ino, replace(staged, due_ns=due_ns))
+                    self._set_staged(ino, staged._replace(due_ns=due_ns))
             sql = f"UPDATE inode SET due_ns = ? WHERE {OWED} AND due_ns > ?"
             self._database.write(sql if with_parked else f"{sql} AND due_ns < {DUE_NEVER}", due_ns, due_ns)
             self._cache.clear()

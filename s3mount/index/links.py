@@ -9,8 +9,6 @@ known for one file again when the index is new. After a crash in the middle of a
 in it, and are files of their own for whoever has nothing but the bucket.
 """
 
-from dataclasses import replace
-
 from s3mount.index.index import Index
 from s3mount.model import Ino, Inode
 
@@ -59,13 +57,12 @@ def add(index: Index, primary: Inode, parent: Ino, name: str, *, now_ns: int, du
     """One more name for `primary`; returns its newest row. The bucket learns of it: the new object, and the primary's
     as well if it does not carry the group yet."""
     if primary.link_group is None:
-        primary = replace(
-            primary,
+        primary = primary._replace(
             link_group=new_group(index, primary),
             meta_generation=primary.meta_generation + 1,
             due_ns=due_ns,
         )
-    primary = replace(primary, nlink=primary.nlink + 1, ctime_ns=now_ns)
+    primary = primary._replace(nlink=primary.nlink + 1, ctime_ns=now_ns)
     index.inodes.update(primary)
     shadow = Inode(
         Ino(0), primary.mode, primary.uid, primary.gid, primary.size, primary.mtime_ns, now_ns, target=primary.target,
@@ -105,23 +102,22 @@ def _join(index: Index, found: Inode) -> None:
     primary = index.inodes.with_link_group(found.link_group, but=found.ino)
     if primary is None or primary.remote_size != found.size:
         return
-    shadow = replace(
-        found,
+    shadow = found._replace(
         link_of=primary.ino,
         content_generation=primary.content_uploaded,
         content_uploaded=primary.content_uploaded,
     )
-    _agree(index, replace(primary, nlink=primary.nlink + 1), shadow)
+    _agree(index, primary._replace(nlink=primary.nlink + 1), shadow)
 
 
 def _agree(index: Index, primary: Inode, shadow: Inode) -> None:
     """Write both rows. Where a change of attributes did not reach all names, the later one counts."""
     # Reading moves atime here, and that alone is not news for the bucket.
-    if _copied(shadow) != _copied(replace(primary, atime_ns=shadow.atime_ns)) and not primary.is_owed:
+    if _copied(shadow) != _copied(primary._replace(atime_ns=shadow.atime_ns)) and not primary.is_owed:
         if shadow.ctime_ns > primary.ctime_ns:
-            primary = replace(_with_attributes(primary, shadow), meta_generation=primary.meta_generation + 1, due_ns=0)
+            primary = _with_attributes(primary, shadow)._replace(meta_generation=primary.meta_generation + 1, due_ns=0)
         else:
-            shadow = replace(shadow, meta_generation=shadow.meta_generation + 1, due_ns=0)
+            shadow = shadow._replace(meta_generation=shadow.meta_generation + 1, due_ns=0)
     index.inodes.update(primary)
     index.inodes.update(shadow)
 
@@ -138,16 +134,16 @@ def _copied(inode: Inode) -> tuple[object, ...]:
 
 
 def _with_attributes(inode: Inode, source: Inode) -> Inode:
-    return replace(
-        inode, mode=source.mode, uid=source.uid, gid=source.gid, mtime_ns=source.mtime_ns, atime_ns=source.atime_ns,
+    return inode._replace(
+        mode=source.mode, uid=source.uid, gid=source.gid, mtime_ns=source.mtime_ns, atime_ns=source.atime_ns,
         rdev=source.rdev, xattrs=source.xattrs, foreign_metadata=source.foreign_metadata,
     )  # fmt: skip
 
 
 def mirror(shadow: Inode, primary: Inode) -> Inode:
     """The shadow's row as its object is to become: a copy of the primary's, which owes nothing."""
-    return replace(
-        _with_attributes(shadow, primary), size=primary.size, target=primary.target,
+    return _with_attributes(shadow, primary)._replace(
+        size=primary.size, target=primary.target,
         content_generation=primary.content_uploaded, link_group=primary.link_group, metadata_known=True,
     )  # fmt: skip
 
@@ -157,14 +153,13 @@ def owe(index: Index, primary: Inode, due_ns: int) -> None:
     for shadow in shadows(index, primary):
         differs = shadow.content_uploaded != primary.content_uploaded or shadow.link_group != primary.link_group
         if differs or _copied(shadow) != _copied(primary):
-            shadow = replace(
-                shadow,
+            shadow = shadow._replace(
                 content_generation=max(shadow.content_generation, primary.content_uploaded),
                 meta_generation=shadow.meta_generation + 1,
             )
         if shadow.is_owed:
             index.parked.remove(shadow.ino)
-            index.inodes.update(replace(shadow, due_ns=due_ns))
+            index.inodes.update(shadow._replace(due_ns=due_ns))
 
 
 # -- shrinking ---------------------------------------------------------------------------------------------------------
@@ -175,15 +170,15 @@ def leave(index: Index, shadow: Inode) -> Inode:
     primary = None if shadow.link_of is None else index.inodes.find(shadow.link_of)
     if primary is not None:
         index.inodes.update(without_name(index, primary, primary.ctime_ns, primary.due_ns))
-    return replace(shadow, link_of=None, link_group=None)
+    return shadow._replace(link_of=None, link_group=None)
 
 
 def without_name(index: Index, primary: Inode, now_ns: int, due_ns: int) -> Inode:
     """`primary` with a name less. The last one is not linked any more, and the bucket learns that, unless there may be
     names that this index does not know."""
-    primary = replace(primary, nlink=primary.nlink - 1, ctime_ns=now_ns)
+    primary = primary._replace(nlink=primary.nlink - 1, ctime_ns=now_ns)
     if primary.nlink == 1 and _knows_all_names(index, primary):
-        primary = replace(primary, link_group=None, meta_generation=primary.meta_generation + 1, due_ns=due_ns)
+        primary = primary._replace(link_group=None, meta_generation=primary.meta_generation + 1, due_ns=due_ns)
     return primary
 
 
@@ -210,7 +205,7 @@ def take_over(index: Index, primary: Inode, *, now_ns: int, due_ns: int) -> None
     _give_name(index, heir, primary)
     index.drop(heir, due_ns)
     primary = without_name(index, index.inodes.get(primary.ino), now_ns, due_ns)
-    index.inodes.update(replace(primary, meta_generation=primary.meta_generation + 1, due_ns=due_ns))
+    index.inodes.update(primary._replace(meta_generation=primary.meta_generation + 1, due_ns=due_ns))
 
 
 def survive(index: Index, primary: Inode, *, now_ns: int) -> bool:
@@ -235,8 +230,7 @@ def _adopt_settled(index: Index, primary: Inode, *, now_ns: int, due_ns: int, is
     primary = without_name(index, index.inodes.get(primary.ino), now_ns, due_ns)
     is_behind = heir.is_owed or _copied(heir) != _copied(primary)
     index.inodes.update(
-        replace(
-            primary,
+        primary._replace(
             remote_key=heir.remote_key,
             remote_etag=heir.remote_etag,
             remote_modified_ns=heir.remote_modified_ns,
@@ -262,8 +256,7 @@ def disband(index: Index, primary: Inode) -> None:
     for shadow in shadows(index, primary):
         if shadow.remote_etag is not None:
             index.inodes.update(
-                replace(
-                    leave(index, shadow),
+                leave(index, shadow)._replace(
                     content_generation=shadow.content_uploaded,
                     size=shadow.remote_size,
                     metadata_known=False,

@@ -9,7 +9,6 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 from s3mount import foreign_metadata, keys, metadata, names
 from s3mount.ending import end_pool
@@ -93,7 +92,7 @@ class AttributeReader:
                 raise
         if info is not None and not inode.is_dir and info.etag != inode.remote_etag:
             self._observer.replaced(ino, info)
-            inode = replace(inode, remote_etag=info.etag, remote_size=info.size)
+            inode = inode._replace(remote_etag=info.etag, remote_size=info.size)
         with self._index.transaction():
             now = self._index.inodes.find(ino)
             if now is None or now.metadata_known:
@@ -101,11 +100,11 @@ class AttributeReader:
             if info is not None and now.is_owed and now.remote_key == info.key and now.remote_etag != info.etag:
                 # Local work keeps its base, and its upload meets the version that is there.
                 found = with_metadata(now, info)
-                self._index.inodes.update(replace(found, remote_etag=now.remote_etag, mtime_ns=now.mtime_ns))
+                self._index.inodes.update(found._replace(remote_etag=now.remote_etag, mtime_ns=now.mtime_ns))
                 return
             if now.remote != inode.remote or now.remote_key != inode.remote_key:
                 return  # our own write overtook the answer; ensure() looks again
-            known = replace(now, metadata_known=True) if info is None else with_metadata(now, info)
+            known = now._replace(metadata_known=True) if info is None else with_metadata(now, info)
             self._index.inodes.update(known)
             links.meet(self._index, known, may_join=not self._observer.is_open(ino))
 
@@ -122,17 +121,17 @@ def with_metadata(inode: Inode, info: ObjectInfo) -> Inode:
     attributes = metadata.decode(found, is_dir_key=inode.is_dir)
     if inode.is_dir and inode.meta_uploaded and attributes == metadata.FileAttributes():
         # A store that drops what it was told of directories has no better knowledge than the index.
-        return replace(inode, remote_etag=info.etag, metadata_known=True)
+        return inode._replace(remote_etag=info.etag, metadata_known=True)
     mode = inode.mode
     if attributes.mode is not None:
         kind = stat.S_IFMT(inode.mode) if inode.is_dir else _kind(attributes.mode, info.size)
         mode = kind | stat.S_IMODE(attributes.mode)
     if attributes.target is not None:
         mode = stat.S_IFLNK | stat.S_IMODE(mode)
-        inode = replace(inode, target=attributes.target, size=len(names.to_bytes(attributes.target)))
+        inode = inode._replace(target=attributes.target, size=len(names.to_bytes(attributes.target)))
     mtime_ns = attributes.mtime_ns if attributes.mtime_ns is not None else info.last_modified_ns
-    return replace(
-        inode, mode=mode,
+    return inode._replace(
+        mode=mode,
         uid=inode.uid if attributes.uid is None else attributes.uid,
         gid=inode.gid if attributes.gid is None else attributes.gid,
         mtime_ns=mtime_ns,

@@ -19,7 +19,7 @@ and the directory is shown after.
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from s3mount import keys, names
@@ -121,7 +121,7 @@ class DirectoryMerge:
             self._merge_late()
             directory = self._index.inodes.get(self._dir_ino)
             if not directory.is_listed:
-                self._index.inodes.update(replace(directory, is_listed=True))
+                self._index.inodes.update(directory._replace(is_listed=True))
         return self.result
 
     def lacks_directory(self) -> bool:
@@ -159,7 +159,7 @@ class DirectoryMerge:
         directory = self._index.inodes.get(self._dir_ino)
         if not keys.is_marker(info):
             if directory.remote_etag is not None and not self._is_ours_to_ignore(info.key):
-                self._index.inodes.update(replace(directory, remote_etag=None))
+                self._index.inodes.update(directory._replace(remote_etag=None))
             self._merge_object(info)
             return
         if not info.etag:
@@ -169,7 +169,7 @@ class DirectoryMerge:
         if directory.remote_etag == info.etag:
             self._note_modified(directory, info)
             return
-        self._index.inodes.update(replace(directory, remote_etag=info.etag, metadata_known=False))
+        self._index.inodes.update(directory._replace(remote_etag=info.etag, metadata_known=False))
 
     def _merge_object(self, info: ObjectInfo, *, is_late: bool = False) -> None:
         component = info.key[len(self._dir_key) :]
@@ -315,7 +315,7 @@ class DirectoryMerge:
         self._index.dentries.remove(parent, name, inode)
         # The bucket has nothing of it any more, so nothing may be deleted there on its account.
         inode = links.leave(self._index, self._index.inodes.get(inode.ino))
-        gone = replace(inode, nlink=0, remote_key=None, remote_etag=None)
+        gone = inode._replace(nlink=0, remote_key=None, remote_etag=None)
         self._index.inodes.update(gone)
         self.result.removed.append(LostName(inode.ino, parent, name))
 
@@ -332,8 +332,8 @@ def is_foreign_change(inode: Inode, info: ObjectInfo) -> bool:
 
 def replaced_inode(inode: Inode, info: ObjectInfo, defaults: Defaults, now_ns: int) -> Inode:
     """`inode` after someone else replaced its object: all that was known of content and metadata is void."""
-    return replace(
-        inode, mode=defaults.file_mode, uid=defaults.uid, gid=defaults.gid, size=info.size,
+    return inode._replace(
+        mode=defaults.file_mode, uid=defaults.uid, gid=defaults.gid, size=info.size,
         mtime_ns=info.last_modified_ns, ctime_ns=now_ns, atime_ns=None, target=None, remote_etag=info.etag,
         remote_size=info.size, metadata_known=False, foreign_metadata=None, rdev=0, xattrs=None,
         link_group=inode.link_group if inode.nlink > 1 else None,

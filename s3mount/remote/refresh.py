@@ -6,7 +6,6 @@ ETag, so metadata is asked for anew too, at its next use. The kernel keeps attri
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from s3mount.errors import NotADirectory, NotFound
 from s3mount.index.index import Index
@@ -80,4 +79,4 @@ class Refresher:
                 inode = self._index.inodes.find(ino)
                 if inode is None or inode.is_owed or inode.attempt_key is not None or inode.remote_etag is None:
                     continue
-                self._index.inodes.update(replace(inode, metadata_known=False))
+                self._index.inodes.update(inode._replace(metadata_known=False))

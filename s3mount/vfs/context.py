@@ -5,7 +5,7 @@ an index transaction and looks everything up again, since the tree may have chan
 """
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from s3mount import keys
 from s3mount.cache.filecache import FileCache
@@ -143,13 +143,13 @@ class VfsContext:
         """`inode` with its metadata owed to the bucket (the root of a whole bucket has no key to keep it under)."""
         if inode.ino == ROOT_INO and not self.properties.has_root_key:
             return inode
-        return replace(inode, meta_generation=inode.meta_generation + 1, due_ns=self.due_ns())
+        return inode._replace(meta_generation=inode.meta_generation + 1, due_ns=self.due_ns())
 
     def touch_directory(self, ino: Ino) -> None:
         """A name was added to or taken from this directory: its times move, and the bucket learns of it if it has
         or must have a marker object. A directory that lives by its children alone gets one when the last is gone."""
         now_ns = self.clock.now_ns()
-        inode = replace(self.index.inodes.get(ino), mtime_ns=now_ns, ctime_ns=now_ns)
+        inode = self.index.inodes.get(ino)._replace(mtime_ns=now_ns, ctime_ns=now_ns)
         has_marker = inode.remote_etag is not None or inode.is_owed
         if has_marker or self.index.dentries.is_empty(ino):
             inode = self.with_meta_owed(inode)

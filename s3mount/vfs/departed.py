@@ -6,7 +6,6 @@ FileSystem. Any thread; the lock is a leaf. Bounded: who comes after that many o
 """
 
 import threading
-from dataclasses import replace
 
 from cachetools import LRUCache
 
@@ -24,7 +23,7 @@ class Departed:
     def keep(self, inode: Inode) -> None:
         """Inode numbers are never given out twice, so a kept row is never another's."""
         with self._lock:
-            self._rows[inode.ino] = replace(inode, nlink=0)
+            self._rows[inode.ino] = inode._replace(nlink=0)
 
     def get(self, ino: Ino) -> Inode:
         """Raises Stale."""

@@ -8,7 +8,6 @@ sees half a write. Room in the cache is reserved before, under no lock.
 import contextlib
 import logging
 import os
-from dataclasses import replace
 
 from s3mount import names
 from s3mount.errors import (
@@ -117,7 +116,7 @@ class FileIO:
         with contextlib.suppress(NoSpace, IOFailure), self._index.transaction():
             now = self._index.inodes.find(inode.ino)
             if now is not None and _is_access_news(now, now_ns):
-                self._index.inodes.update(replace(now, atime_ns=now_ns))
+                self._index.inodes.update(now._replace(atime_ns=now_ns))
 
     def _notes_access(self, inode: Inode) -> bool:
         """Whether the next read moves the access time."""
@@ -138,7 +137,7 @@ class FileIO:
             now = self._index.inodes.get(inode.ino)
             if now.is_owed or now.remote != inode.remote:
                 return
-            self._index.inodes.update(replace(now, metadata_known=False))
+            self._index.inodes.update(now._replace(metadata_known=False))
         context.handles.content_changed(inode.ino)
         try:
             context.known(self._index.inodes.get(inode.ino))
@@ -205,7 +204,7 @@ class FileIO:
             return inode
         with self._index.transaction():
             inode = context.live(ino)
-            inode = replace(inode, content_generation=self._index.next_generation(inode), due_ns=context.due_ns())
+            inode = inode._replace(content_generation=self._index.next_generation(inode), due_ns=context.due_ns())
             self._index.inodes.update(inode)
         context.writeback.notify()
         return inode
@@ -217,8 +216,7 @@ class FileIO:
         with self._index.locked():
             inode = context.live(ino)
             self._index.inodes.stage(
-                replace(
-                    inode,
+                inode._replace(
                     size=size,
                     mtime_ns=now_ns,
                     ctime_ns=now_ns,
@@ -230,8 +228,7 @@ class FileIO:
     def persist(self, ino: Ino) -> None:
         """Commit the extents and what is staged of an inode: from here on it survives kill -9."""
         with self._context.locks.of(ino):
-            self._context.cache.save(ino)
-            self._index.inodes.flush(ino)
+            self._context.cache.save(ino, lambda: self._index.inodes.flush(ino))
 
     def flush(self, fh: Fh) -> None:
         handle = self._context.handles.file(fh)
@@ -294,7 +291,7 @@ class FileIO:
         with self._index.transaction():
             now = self._index.inodes.find(inode.ino)
             if now is not None and now.remote == inode.remote:
-                self._index.inodes.update(replace(now, target=target))
+                self._index.inodes.update(now._replace(target=target))
         return target
 
 

@@ -90,7 +90,7 @@ class FileSystem:
             if change == AttrChange():
                 return context.attr(context.live(ino))
         with context.index.transaction():
-            changed = replace(_changed(context.live(ino), change), ctime_ns=context.clock.now_ns())
+            changed = _changed(context.live(ino), change)._replace(ctime_ns=context.clock.now_ns())
             context.index.inodes.update(context.with_meta_owed(changed))
         context.writeback.notify()
         return context.attr(changed)
@@ -99,7 +99,7 @@ class FileSystem:
         inode = self._context.departed.get(ino)
         if change.size is not None:
             raise Stale("the bytes of this inode are gone")
-        changed = replace(_changed(inode, change), ctime_ns=self._context.clock.now_ns())
+        changed = _changed(inode, change)._replace(ctime_ns=self._context.clock.now_ns())
         self._context.departed.keep(changed)
         return changed.attr()
 
@@ -272,9 +272,8 @@ def _changed(inode: Inode, change: AttrChange) -> Inode:
     if change.mode is not None:
         inode = after_chmod(inode, change.mode)
     if change.mtime_ns is not None and inode.atime_ns is None:
-        inode = replace(inode, atime_ns=inode.mtime_ns)  # as it was shown, or it would go along
-    return replace(
-        inode,
+        inode = inode._replace(atime_ns=inode.mtime_ns)  # as it was shown, or it would go along
+    return inode._replace(
         mode=inode.mode if change.mode is None else stat.S_IFMT(inode.mode) | stat.S_IMODE(change.mode),
         uid=inode.uid if change.uid is None else change.uid,
         gid=inode.gid if change.gid is None else change.gid,

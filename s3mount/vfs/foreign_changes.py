@@ -5,7 +5,6 @@ Called by remote/ (its ForeignObserver), under no lock.
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from s3mount.cache.filecache import FileCache
 from s3mount.clock import Clock
@@ -78,8 +77,8 @@ class ForeignChanges:
     def _give_name_to_theirs(self, old: Inode, info: ObjectInfo, parent: Ino, name: str) -> None:
         component = self._index.dentries.component(old)
         self._index.dentries.remove(parent, name, old)
-        self._index.inodes.update(replace(old, nlink=0, remote_key=None, remote_etag=None))
-        new = replaced_inode(replace(old, ino=Ino(0)), info, self._defaults, self._clock.now_ns())
+        self._index.inodes.update(old._replace(nlink=0, remote_key=None, remote_etag=None))
+        new = replaced_inode(old._replace(ino=Ino(0)), info, self._defaults, self._clock.now_ns())
         self._index.create(parent, name, new, component)
 
     def _leave_to_theirs(self, ino: Ino, info: ObjectInfo) -> bool:
@@ -105,13 +104,12 @@ class ForeignChanges:
         if now.nlink > 1:
             # No other name has the bytes that are gone, so all names get these; by another generation they are owed.
             generation = self._index.next_generation(now)
-            now = replace(
-                now,
+            now = now._replace(
                 content_generation=generation,
                 content_uploaded=generation,
                 meta_generation=now.meta_generation + 1,
             )
-            now = replace(now, link_group=links.new_group(self._index, now))
+            now = now._replace(link_group=links.new_group(self._index, now))
         self._index.inodes.update(now)
         links.owe(self._index, now, self._clock.now_ns())
 

@@ -4,8 +4,6 @@ Called by FileSystem and Namespace, from any thread. Each name but one is a shad
 here is where a name's row and the inode that the user sees are told apart.
 """
 
-from dataclasses import replace
-
 from s3mount import keys
 from s3mount.errors import Exists, NotFound, NotPermitted, TooManyLinks
 from s3mount.index import links
@@ -69,4 +67,4 @@ class HardLinks:
         """The name of `row` was changed: a shadow's row is not where the user sees the time of that."""
         if row.link_of is not None:
             primary = self._index.inodes.get(row.link_of)
-            self._index.inodes.update(replace(primary, ctime_ns=self._context.clock.now_ns()))
+            self._index.inodes.update(primary._replace(ctime_ns=self._context.clock.now_ns()))

@@ -7,7 +7,6 @@ index before they return.
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import replace
 
 from s3mount import names
 from s3mount.errors import (
@@ -204,7 +203,7 @@ class Namespace:
             return False
         self._index.dentries.remove(parent, name, inode)
         nlink = 0 if inode.is_dir else inode.nlink - 1
-        self._index.inodes.update(replace(inode, nlink=nlink, ctime_ns=context.clock.now_ns()))
+        self._index.inodes.update(inode._replace(nlink=nlink, ctime_ns=context.clock.now_ns()))
         return context.drop_if_unused(inode.ino)
 
     def _after_removal(self, ino: Ino, dropped: bool) -> None:
@@ -244,7 +243,7 @@ class Namespace:
             row = self._hard_links.row(old_parent, old_name, source)
             self._index.dentries.remove(old_parent, old_name, row)
             self._index.dentries.add(new_parent, new_name, row)
-            moved = replace(self._index.inodes.get(row.ino), ctime_ns=context.clock.now_ns())
+            moved = self._index.inodes.get(row.ino)._replace(ctime_ns=context.clock.now_ns())
             self._index.inodes.update(context.with_meta_owed(moved))
             self._hard_links.moved(row)
             context.touch_directory(old_parent)
@@ -282,7 +281,7 @@ class Namespace:
                 index.dentries.remove(parent, name, row)
             for row, _, (parent, name) in moves:
                 index.dentries.add(parent, name, row)
-                moved = replace(index.inodes.get(row.ino), ctime_ns=context.clock.now_ns())
+                moved = index.inodes.get(row.ino)._replace(ctime_ns=context.clock.now_ns())
                 index.inodes.update(context.with_meta_owed(moved))
                 self._hard_links.moved(row)
             for parent in {old_parent, new_parent}:

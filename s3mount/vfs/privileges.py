@@ -5,7 +5,6 @@ not in open(2) with O_TRUNC, which it leaves to us as a whole.
 """
 
 import stat
-from dataclasses import replace
 
 from s3mount import xattr_format
 from s3mount.model import Caller, Inode
@@ -23,5 +22,5 @@ def without_privileges(inode: Inode, caller: Caller) -> Inode:
             mode &= ~stat.S_ISGID
     xattrs = xattr_format.unpack(inode.xattrs)
     if xattrs.pop(CAPABILITIES, None) is None:
-        return replace(inode, mode=mode)
-    return replace(inode, mode=mode, xattrs=xattr_format.pack(xattrs))
+        return inode._replace(mode=mode)
+    return inode._replace(mode=mode, xattrs=xattr_format.pack(xattrs))

@@ -4,7 +4,6 @@ Called by FileSystem, on any thread. Every change goes in the order that fileio.
 then size and generation.
 """
 
-from dataclasses import replace
 from enum import Enum
 
 from s3mount.cache.holes import HOLE_BLOCK_BYTES
@@ -120,7 +119,7 @@ class Space:
         context = self._context
         now_ns = context.clock.now_ns()
         with context.index.transaction():
-            inode = replace(context.live(ino), mtime_ns=now_ns, ctime_ns=now_ns)
+            inode = context.live(ino)._replace(mtime_ns=now_ns, ctime_ns=now_ns)
             context.index.inodes.update(context.with_meta_owed(inode))
         context.writeback.notify()
 

@@ -10,7 +10,6 @@ later. Who may see and change which is decided by the kernel: trusted.* by CAP_S
 
 import stat
 from collections.abc import Callable
-from dataclasses import replace
 
 from s3mount import foreign_metadata, xattr_format
 from s3mount.errors import (
@@ -81,7 +80,7 @@ class Xattrs:
                 raise NoAttribute(name)
             if name in ACLS:
                 return _with_acl(inode, xattrs, name, value)
-            return replace(inode, xattrs=xattr_format.pack({**xattrs, name: value}))
+            return inode._replace(xattrs=xattr_format.pack({**xattrs, name: value}))
 
         self._change(ino, change)
 
@@ -96,7 +95,7 @@ class Xattrs:
                 return inode
             if xattrs.pop(name, None) is None:
                 raise NoAttribute(name)
-            return replace(inode, xattrs=xattr_format.pack(xattrs))
+            return inode._replace(xattrs=xattr_format.pack(xattrs))
 
         self._change(ino, change)
 
@@ -110,7 +109,7 @@ class Xattrs:
             if changed == now:
                 return
             require_room(changed)
-            self._index.inodes.update(context.with_meta_owed(replace(changed, ctime_ns=context.clock.now_ns())))
+            self._index.inodes.update(context.with_meta_owed(changed._replace(ctime_ns=context.clock.now_ns())))
         context.writeback.notify()
 
 
@@ -118,7 +117,7 @@ def after_chmod(inode: Inode, mode: int) -> Inode:
     """`inode` with its access list, if it has one, in step with a new `mode`."""
     if inode.xattrs is None:
         return inode
-    return replace(inode, xattrs=xattr_format.pack(posix_acl.after_chmod(xattr_format.unpack(inode.xattrs), mode)))
+    return inode._replace(xattrs=xattr_format.pack(posix_acl.after_chmod(xattr_format.unpack(inode.xattrs), mode)))
 
 
 def inherit(directory: Inode, mode: int, umask: int) -> tuple[int, str | None]:
@@ -157,7 +156,7 @@ def _with_acl(inode: Inode, xattrs: dict[str, bytes], name: str, value: bytes) -
         raise AccessDenied("only a directory has a default access list")
     xattrs.pop(name, None)
     if acl and name == posix_acl.ACCESS:
-        inode = replace(inode, mode=posix_acl.mode_with(acl, inode.mode))
+        inode = inode._replace(mode=posix_acl.mode_with(acl, inode.mode))
     if acl and not (name == posix_acl.ACCESS and posix_acl.is_minimal(acl)):
         xattrs[name] = posix_acl.encode(acl)
-    return replace(inode, xattrs=xattr_format.pack(xattrs))
+    return inode._replace(xattrs=xattr_format.pack(xattrs))

@@ -8,7 +8,6 @@ import logging
 import os
 import socket
 import time
-from dataclasses import replace
 
 from s3mount import foreign_metadata, keys, names
 from s3mount.errors import Missing, PreconditionFailed, Rejected, StoreError
@@ -106,8 +105,7 @@ class ConflictResolver:
                 return
             index.tombstones.remove([key])
             index.inodes.update(
-                replace(
-                    now,
+                now._replace(
                     remote_key=now.remote_key if there is None else key,
                     remote_etag=None if marker is None else marker.etag or None,
                     attempt_key=_attempt_but(now, key),
@@ -186,11 +184,10 @@ class ConflictResolver:
                 self._index.tombstones.remove([key])
                 if not is_ours:
                     now = now if now.content_owed else links.leave(self._index, now)
-                    now = replace(now, target=None if not now.content_owed else now.target)
-                    now = replace(now, foreign_metadata=foreign_metadata.pick(there.metadata or {}))
+                    now = now._replace(target=None if not now.content_owed else now.target)
+                    now = now._replace(foreign_metadata=foreign_metadata.pick(there.metadata or {}))
                 self._index.inodes.update(
-                    replace(
-                        now,
+                    now._replace(
                         size=size,
                         remote_key=key,
                         remote_etag=there.etag,
@@ -226,8 +223,7 @@ class ConflictResolver:
                 if now.is_file:
                     context.totals.count_conflict()
                 self._index.inodes.update(
-                    replace(
-                        now,
+                    now._replace(
                         content_generation=self._index.next_generation(now),
                         remote_key=None,
                         remote_etag=None,
@@ -259,7 +255,7 @@ class ConflictResolver:
         if place is not None:
             self._index.dentries.remove(*place, inode)
         self._index.abandon_attempt(inode, self._context.clock.now_ns())
-        gone = replace(inode, nlink=0, remote_key=None, remote_etag=None, attempt_key=None)
+        gone = inode._replace(nlink=0, remote_key=None, remote_etag=None, attempt_key=None)
         self._index.inodes.update(gone)
         log.warning("%r was removed by someone else before its rename reached the bucket", inode.remote_key)
 
@@ -281,11 +277,11 @@ class ConflictResolver:
                 self._index.dentries.remove(parent, name, now)
                 self._index.dentries.add(parent, new_name, now)
                 self._index.tombstones.remove([key])
-                now = replace(
-                    now, meta_generation=now.meta_generation + 1, attempt_key=None, due_ns=context.clock.now_ns()
+                now = now._replace(
+                    meta_generation=now.meta_generation + 1, attempt_key=None, due_ns=context.clock.now_ns()
                 )
                 if is_based_there:
-                    now = replace(now, remote_key=None, remote_etag=None, remote_size=0)
+                    now = now._replace(remote_key=None, remote_etag=None, remote_size=0)
                 self._index.inodes.update(now)
         context.lister.invalidate(parent)
         context.totals.count_conflict()

@@ -55,8 +55,7 @@ class WriteBackContext:
     def on_record(self, ino: Ino) -> Inode | None:
         """The inode as it is, what is staged of it committed: kill -9 leaves no less than is uploaded from here on.
         Under the inode lock."""
-        self.cache.save(ino)
-        self.index.inodes.flush(ino)
+        self.cache.save(ino, lambda: self.index.inodes.flush(ino))
         return self.index.inodes.find(ino)
 
     def write_id(self, inode: Inode) -> str:

@@ -10,7 +10,6 @@ unknown outcome has left.
 """
 
 import logging
-from dataclasses import replace
 
 from s3mount.errors import FsError, Missing, StoreError
 from s3mount.model import Ino, Inode, ObjectKey, RemoteObject
@@ -62,8 +61,7 @@ class Copier:
         condition = self._settlement.begin(target, key)
         if condition is None or not self._holds(key, condition):
             return 0
-        copied = replace(
-            before,
+        copied = before._replace(
             size=remote.size,
             mtime_ns=now_ns,
             ctime_ns=now_ns,
@@ -104,7 +102,7 @@ class Copier:
                     return None
                 if self._index.parked.find(ino) is not None or find_blocker(self._index, now, key) is not None:
                     return None
-                now = replace(now, content_generation=self._index.next_generation(now) + 1, due_ns=due_ns)
+                now = now._replace(content_generation=self._index.next_generation(now) + 1, due_ns=due_ns)
                 self._index.inodes.update(now)
                 return self._index.inodes.get(ino)
 

@@ -199,7 +199,7 @@ class Deleter:
             directory = self._index.dentries.resolve_key(key)
             if directory is None:
                 return False
-            owing = replace(directory, meta_generation=directory.meta_generation + 1, due_ns=now_ns)
+            owing = directory._replace(meta_generation=directory.meta_generation + 1, due_ns=now_ns)
             self._index.inodes.update(owing)
             self._index.tombstones.set_due([key], now_ns + WAIT_FOR_PUT_NS)
         return True

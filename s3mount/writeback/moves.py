@@ -7,7 +7,6 @@ is then brought into the cache whole and lets go of its object.
 """
 
 import logging
-from dataclasses import replace
 
 from s3mount import keys, names
 from s3mount.errors import Missing, PreconditionFailed, Rejected
@@ -23,22 +22,23 @@ CHAIN_MAX = 1000
 
 def find_blocker(index: Index, inode: Inode, key: ObjectKey) -> Inode | None:
     """Who must be moved before `inode` may be written to `key`."""
-    occupant = index.inodes.with_remote_key(key, is_dir=inode.is_dir)
-    if occupant is not None and occupant.ino != inode.ino:
-        return occupant
-    if keys.is_dir_key(key):
-        other = index.inodes.with_remote_key(key, is_dir=not inode.is_dir)
-        if other is not None and index.dentries.path_key(other) != key:
-            return other
-    for above in keys.ancestor_keys(key):
-        owner = index.inodes.with_remote_key(above, is_dir=True)
-        if owner is not None and index.dentries.path_key(owner) != above:
-            return owner
-    for ino in index.dentries.ancestors(inode.ino):
-        directory = index.inodes.get(ino)
-        if directory.remote_key is not None and directory.remote_key != index.dentries.path_key(directory):
-            return directory
-    return None
+    with index.locked():
+        occupant = None if inode.remote_key == key else index.inodes.with_remote_key(key, is_dir=inode.is_dir)
+        if occupant is not None and occupant.ino != inode.ino:
+            return occupant
+        if keys.is_dir_key(key):
+            other = index.inodes.with_remote_key(key, is_dir=not inode.is_dir)
+            if other is not None and index.dentries.path_key(other) != key:
+                return other
+        directories = [index.inodes.get(ino) for ino in index.dentries.ancestors(inode.ino)]
+        # Nobody else's marker is at the key of a directory that has its own there.
+        in_place = {it.remote_key for it in directories if it.remote_key == index.dentries.path_key(it)}
+        for above in keys.ancestor_keys(key):
+            owner = None if above in in_place else index.inodes.with_remote_key(above, is_dir=True)
+            if owner is not None and index.dentries.path_key(owner) != above:
+                return owner
+        displaced = (it for it in directories if it.remote_key is not None and it.remote_key not in in_place)
+        return next(displaced, None)
 
 
 def is_in_circle(index: Index, inode: Inode, blocker: Inode) -> bool:
@@ -79,7 +79,7 @@ class Mover:
                     self._index.keep_written_key(child)
             self._index.inodes.bump_children(now.ino, now_ns)
             self._index.tombstones.put(now.remote_key, now.remote_etag, now_ns)
-            self._index.inodes.update(replace(now, remote_key=None, remote_etag=None))
+            self._index.inodes.update(now._replace(remote_key=None, remote_etag=None))
 
     def make_way(self, inode: Inode, blocker: Inode) -> bool:
         """Get `inode` nearer to the key that `blocker` occupies; True when nothing there is in its way. Raises
@@ -112,7 +112,7 @@ class Mover:
                 return
             self._index.tombstones.put(now.remote_key, now.remote_etag, self._context.clock.now_ns())
             self._index.inodes.update(
-                replace(now, remote_key=None, remote_etag=None, meta_generation=now.meta_generation + 1)
+                now._replace(remote_key=None, remote_etag=None, meta_generation=now.meta_generation + 1)
             )
         self._index.commit_durably()
 
@@ -146,8 +146,7 @@ class Mover:
                 now = self._index.inodes.get(inode.ino)
                 self._index.tombstones.put(remote.key, remote.etag, context.clock.now_ns())
                 self._index.inodes.update(
-                    replace(
-                        now,
+                    now._replace(
                         target=target,
                         content_generation=self._index.next_generation(now),
                         remote_key=None,

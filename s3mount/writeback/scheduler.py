@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 from s3mount.ending import end_pool
 from s3mount.errors import Damaged, FsError, Missing, PreconditionFailed, Rejected, S3mountError, StoreError
@@ -366,7 +365,7 @@ class Scheduler:
             if now is None:
                 return
             self._index.parked.put(inode.ino, str(error), self._context.clock.now_ns())
-            self._index.inodes.update(replace(now, due_ns=DUE_NEVER))
+            self._index.inodes.update(now._replace(due_ns=DUE_NEVER))
         log.error("upload of %r cannot be done and is parked, its data is kept: %s", key, error)
 
     def _postpone(self, ino: Ino) -> float:

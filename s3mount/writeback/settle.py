@@ -5,7 +5,7 @@ that key is recognised by its write id, or deleted if nobody wants it; died afte
 same; died after `uploaded` → done.
 """
 
-from dataclasses import replace
+from functools import partial
 
 from s3mount.errors import Missing
 from s3mount.index import links
@@ -31,7 +31,7 @@ class Settlement:
             if inode.attempt_key not in (None, key):
                 self._index.abandon_attempt(inode, self._context.clock.now_ns())
             if inode.attempt_key != key:
-                self._index.inodes.update(replace(inode, attempt_key=key))
+                self._index.inodes.update(inode._replace(attempt_key=key))
             tombstone = self._index.tombstones.find(key)
             is_attempted = self._index.inodes.with_attempt_at(key, but=ino) is not None
         known_etag = None if tombstone is None else tombstone.etag
@@ -60,20 +60,28 @@ class Settlement:
         """The object at `key` has the bytes and the metadata of `snapshot`; without `has_metadata` only the bytes: the
         metadata stays owed."""
         context = self._context
+        settle = partial(self._settle, snapshot, key, etag, has_metadata=has_metadata)
         with context.locks.of(snapshot.ino):
-            with self._index.transaction():
-                context.guard.note([key])
-                inode = self._index.inodes.find(snapshot.ino)
-                if inode is None:
-                    self._index.tombstones.put(key, etag, context.clock.now_ns())
-                    return
-                if inode.is_dir and self._index.dentries.written_key(inode) != key:
-                    self._leave_stray_marker(inode, key, etag)
-                    return
-                self._record(inode, snapshot, key, etag, has_metadata=has_metadata)
-            if inode.content_generation == snapshot.content_generation and inode.is_file and inode.link_of is None:
-                context.cache.mark_clean(inode.ino)
+            # The inode lock keeps the content as it is, not the name: by the time of the transaction it may be gone.
+            now = self._index.inodes.find(snapshot.ino)
+            is_same = now is not None and now.content_generation == snapshot.content_generation
+            if is_same and snapshot.is_file and snapshot.link_of is None:
+                context.cache.mark_clean(snapshot.ino, settle)
+            else:
+                with self._index.transaction():
+                    settle()
         context.totals.count_upload(snapshot.size if snapshot.content_owed else 0)
+
+    def _settle(self, snapshot: Inode, key: ObjectKey, etag: ETag, *, has_metadata: bool) -> None:
+        self._context.guard.note([key])
+        inode = self._index.inodes.find(snapshot.ino)
+        if inode is None:
+            self._index.tombstones.put(key, etag, self._context.clock.now_ns())
+            self._index.cache_entries.remove(snapshot.ino)
+        elif inode.is_dir and self._index.dentries.written_key(inode) != key:
+            self._leave_stray_marker(inode, key, etag)
+        else:
+            self._record(inode, snapshot, key, etag, has_metadata=has_metadata)
 
     def copied(self, before: Inode, snapshot: Inode, key: ObjectKey, etag: ETag) -> bool:
         """The object at `key` has the bytes and the metadata of `snapshot`, a copy that the empty file `before` is to
@@ -89,8 +97,7 @@ class Settlement:
                 if inode.content_generation != before.content_generation:
                     return False
                 are_times_set = inode.mtime_ns != before.mtime_ns  # meanwhile, and so they are owed
-                inode = replace(
-                    inode,
+                inode = inode._replace(
                     size=snapshot.size,
                     mtime_ns=inode.mtime_ns if are_times_set else snapshot.mtime_ns,
                     ctime_ns=max(inode.ctime_ns, snapshot.ctime_ns),
@@ -112,8 +119,7 @@ class Settlement:
         is_elsewhere = self._index.dentries.place(inode.ino) is not None and (
             self._index.dentries.path_key(inode) != key or self._index.dentries.written_key(inode) != key
         )
-        now = replace(
-            inode,
+        now = inode._replace(
             remote_key=key,
             remote_etag=etag,
             remote_modified_ns=None,
@@ -125,7 +131,7 @@ class Settlement:
             metadata_known=True,
         )
         if inode.link_group is not None and snapshot.link_group is not None:
-            now = replace(now, link_group=links.group_of(self._index, snapshot))
+            now = now._replace(link_group=links.group_of(self._index, snapshot))
         self._index.inodes.update(now)
         links.owe(self._index, now, self._context.clock.now_ns())
 
@@ -135,7 +141,7 @@ class Settlement:
         self._index.tombstones.put(key, etag, self._context.clock.now_ns())
         self._index.keep_written_key(directory)
         directory = self._index.inodes.get(directory.ino)
-        self._index.inodes.update(replace(directory, attempt_key=None, meta_generation=directory.meta_generation + 1))
+        self._index.inodes.update(directory._replace(attempt_key=None, meta_generation=directory.meta_generation + 1))
 
     def _leave_old_key(self, inode: Inode, key: ObjectKey) -> None:
         """The object this inode came from is nobody's now: to be deleted, and free for whoever waits for its key."""
@@ -158,8 +164,7 @@ class Settlement:
                 self._index.abandon_attempt(inode, self._context.clock.now_ns())
             self._index.parked.remove(inode.ino)
             self._index.inodes.update(
-                replace(
-                    inode,
+                inode._replace(
                     remote_key=key,
                     remote_etag=None,
                     attempt_key=None,

@@ -1,7 +1,6 @@
 """Takes one step for one inode: PUT, COPY or a directory's marker. Called by the workers, one per inode at a time."""
 
 import threading
-from dataclasses import replace
 
 from s3mount import keys, names
 from s3mount.errors import Rejected
@@ -137,7 +136,7 @@ class Uploader:
         condition = self._settlement.begin(shadow.ino, key)
         if condition is not None:
             # To the copy, its base is the primary's object.
-            base = replace(shadow, remote_key=source.key, remote_etag=source.etag, remote_size=source.size)
+            base = shadow._replace(remote_key=source.key, remote_etag=source.etag, remote_size=source.size)
             self._copy(base, source, key, condition)
 
     def _copy(self, snapshot: Inode, source: RemoteObject, key: ObjectKey, condition: Condition) -> None:

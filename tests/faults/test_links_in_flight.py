@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -217,7 +216,7 @@ def test_someone_else_changes_the_metadata_of_a_name(bench: Bench, name: str) ->
     row = bench.index.dentries.lookup(ROOT_INO, name)
     assert row is not None
     with bench.index.transaction():
-        bench.index.inodes.update(replace(bench.index.inodes.get(row), metadata_known=False))
+        bench.index.inodes.update(bench.index.inodes.get(row)._replace(metadata_known=False))
     for other in "abc":
         bench.fs.getattr(f"/{other}")
     check(bench, [{"a", "b", "c"}], dict.fromkeys("abc", b"one"))
@@ -231,7 +230,7 @@ def test_someone_else_takes_a_name_out_of_its_group(bench: Bench) -> None:
     row = bench.index.dentries.lookup(ROOT_INO, "b")
     assert row is not None
     with bench.index.transaction():
-        bench.index.inodes.update(replace(bench.index.inodes.get(row), metadata_known=False))
+        bench.index.inodes.update(bench.index.inodes.get(row)._replace(metadata_known=False))
     check(bench, [{"a", "c"}, {"b"}], dict.fromkeys("abc", b"one"))
     assert bench.fs.getattr("/b").mode & 0o777 == 0o600
     assert bench.fs.getattr("/a").mode & 0o777 == 0o644

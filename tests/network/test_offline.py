@@ -5,7 +5,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,7 +92,7 @@ def test_every_operation_returns_in_time(bench: NetworkBench, line: Line) -> Non
     operations = failing_operations(bench)
     until(lambda: bench.proxy.count("HeadObject") >= 2)  # type: ignore[union-attr]
     listed = bench.index.inodes.get(bench.ino("/only-listed"))
-    bench.index.inodes.update(replace(listed, metadata_known=False))
+    bench.index.inodes.update(listed._replace(metadata_known=False))
     go_away(bench, line)
     took: dict[str, float] = {}
     wrong: dict[str, object] = {}

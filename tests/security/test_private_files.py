@@ -17,7 +17,7 @@ from tests.security.others import run_as
 from tests.support.cli_mount import CliMount
 from tests.support.s3_server import S3Server
 
-EXPECTED = {"index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "lock", "s3mount.log", "cache", "trust", "mounts"}
+EXPECTED = {"index.sqlite", "index.sqlite-wal", "lock", "s3mount.log", "cache", "trust", "mounts"}
 
 
 @contextlib.contextmanager

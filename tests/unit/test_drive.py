@@ -81,7 +81,7 @@ def test_fsync_puts_bytes_on_disk_before_the_index_says_so(tmp_path: Path, monke
     events: list[str] = []
     sync, save, commit = drive.cache.sync, drive.cache.save, drive.index.commit_durably
     monkeypatch.setattr(drive.cache, "sync", lambda ino: (sync(ino), events.append("bytes synced")))
-    monkeypatch.setattr(drive.cache, "save", lambda ino: (save(ino), events.append("extents committed")))
+    monkeypatch.setattr(drive.cache, "save", lambda *a: (save(*a), events.append("extents committed")))
     monkeypatch.setattr(drive.index, "commit_durably", lambda: (commit(), events.append("index durable")))
     fh = paths(drive).create("/file", 0o644, os.O_RDWR, Caller(0, 0))
     paths(drive).write(fh, 0, b"bytes")

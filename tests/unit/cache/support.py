@@ -49,11 +49,15 @@ class DictEntries:
     def load(self, ino: Ino) -> CacheRow | None:
         return self.rows.get(ino)
 
-    def save(self, ino: Ino, row: CacheRow, seals: Mapping[int, bytes]) -> None:
+    def save(
+        self, ino: Ino, row: CacheRow, seals: Mapping[int, bytes], along: Callable[[], None] | None = None
+    ) -> None:
         self.journal.note(f"save {ino}")
         self.saves += 1
         self.rows[ino] = row
         self._put_seals(ino, seals)
+        if along is not None:
+            along()
 
     def load_seals(self, ino: Ino) -> list[tuple[int, bytes]]:
         return list(self.seals.get(ino, {}).items())

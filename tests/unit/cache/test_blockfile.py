@@ -164,6 +164,21 @@ def test_discard_removes_the_row_then_the_file(bench: Bench) -> None:
     assert not bench.cache.dirty_extents(INO)
 
 
+def test_what_goes_along_with_a_save_is_done_whether_or_not_there_is_something_to_save(bench: Bench) -> None:
+    def refused() -> None:
+        raise NoSpace("the index is full")
+
+    done: list[str] = []
+    bench.cache.write(INO, 0, b"abc")
+    with pytest.raises(NoSpace):
+        bench.cache.save(INO, refused)
+    before = bench.entries.saves
+    bench.cache.save(INO, lambda: done.append("with the row"))
+    assert bench.entries.saves == before + 1, "what was undone is saved again"
+    bench.cache.save(INO, lambda: done.append("alone"))
+    assert (bench.entries.saves, done) == (before + 1, ["with the row", "alone"])
+
+
 def test_save_is_free_when_nothing_changed(bench: Bench) -> None:
     bench.write(INO, 0, b"abc")
     bench.cache.save(INO)

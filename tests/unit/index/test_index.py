@@ -6,7 +6,6 @@ import sqlite3
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from s3mount.errors import MountError
 from s3mount.index.index import Index
 from s3mount.index.multiparts import Intent
 from s3mount.index.schema import DUE_NEVER, SCHEMA_VERSION
-from s3mount.model import ROOT_INO, ETag, Ino, Inode, ObjectKey
+from s3mount.model import ROOT_INO, CacheRow, ETag, Ino, Inode, ObjectKey
 
 FILE = Inode(Ino(0), stat.S_IFREG | 0o644, 0, 0, 0, 1, 1, content_generation=1, meta_generation=1)
 DIR = Inode(Ino(0), stat.S_IFDIR | 0o755, 0, 0, 0, 1, 1, nlink=2, meta_generation=1)
@@ -41,7 +40,7 @@ def test_an_undone_transaction_leaves_no_row_name_or_cached_trace(index: Index) 
     assert index.dentries.lookup(ROOT_INO, "a") is None
     assert index.inodes.totals()[0] == 1
     made = index.create(ROOT_INO, "a", FILE)
-    undone(index, lambda: index.inodes.update(replace(made, size=7)))
+    undone(index, lambda: index.inodes.update(made._replace(size=7)))
     undone(index, lambda: index.dentries.remove(ROOT_INO, "a", made))
     assert index.inodes.get(made.ino).size == 0
     assert index.dentries.lookup(ROOT_INO, "a") == made.ino
@@ -50,11 +49,11 @@ def test_an_undone_transaction_leaves_no_row_name_or_cached_trace(index: Index) 
 
 def test_an_undone_transaction_brings_staged_rows_back(index: Index) -> None:
     inode = index.create(ROOT_INO, "a", FILE)
-    staged = replace(inode, size=5, content_generation=9)
+    staged = inode._replace(size=5, content_generation=9)
     index.inodes.stage(staged)
-    undone(index, lambda: index.inodes.update(replace(staged, mode=stat.S_IFREG | 0o600)))
+    undone(index, lambda: index.inodes.update(staged._replace(mode=stat.S_IFREG | 0o600)))
     assert index.inodes.get(inode.ino) == staged
-    undone(index, lambda: index.inodes.stage(replace(staged, size=1)))
+    undone(index, lambda: index.inodes.stage(staged._replace(size=1)))
     undone(index, lambda: index.inodes.flush(inode.ino))
     undone(index, lambda: index.inodes.delete(inode.ino))
     assert index.inodes.get(inode.ino) == staged
@@ -63,9 +62,33 @@ def test_an_undone_transaction_brings_staged_rows_back(index: Index) -> None:
     assert index.inodes.get(inode.ino).size == 5
 
 
+def test_closing_a_file_is_one_commit_of_row_and_bytes(index: Index) -> None:
+    inode = index.create(ROOT_INO, "a", FILE)
+    index.inodes.stage(inode._replace(size=5, content_generation=9))
+    entries = index.cache_entries
+
+    def refused() -> None:
+        index.inodes.flush(inode.ino)
+        raise Stop
+
+    row = CacheRow(b"present", b"", 5, 1)
+    with pytest.raises(Stop):
+        entries.save(inode.ino, row, {}, refused)
+    assert entries.load(inode.ino) is None
+    assert index.inodes.staged() == [inode.ino]
+    entries.save(inode.ino, row, {0: b"seals"}, lambda: index.inodes.flush(inode.ino))
+    assert entries.load(inode.ino) == row
+    assert index.inodes.staged() == []
+
+
+def test_the_file_is_of_one_connection_alone(index: Index, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "index.sqlite", timeout=0) as other, pytest.raises(sqlite3.OperationalError):
+        other.execute("SELECT COUNT(*) FROM inode")
+
+
 def test_a_new_due_time_reaches_the_queue_and_leaves_staged_what_is_staged(index: Index) -> None:
-    inode = index.create(ROOT_INO, "a", replace(FILE, due_ns=1))
-    index.inodes.stage(replace(inode, size=5, due_ns=LATER))
+    inode = index.create(ROOT_INO, "a", FILE._replace(due_ns=1))
+    index.inodes.stage(inode._replace(size=5, due_ns=LATER))
     index.inodes.set_due(inode.ino, LATER)
     assert index.inodes.due(LATER - 1, 10, lambda ino: False) == []
     assert index.inodes.next_due_ns() == LATER
@@ -74,8 +97,8 @@ def test_a_new_due_time_reaches_the_queue_and_leaves_staged_what_is_staged(index
 
 
 def test_expedite_reaches_parked_work_only_when_asked(index: Index) -> None:
-    parked = index.create(ROOT_INO, "a", replace(FILE, due_ns=DUE_NEVER))
-    later = index.create(ROOT_INO, "b", replace(FILE, due_ns=LATER))
+    parked = index.create(ROOT_INO, "a", FILE._replace(due_ns=DUE_NEVER))
+    later = index.create(ROOT_INO, "b", FILE._replace(due_ns=LATER))
     index.inodes.expedite(5, with_parked=False)
     assert [index.inodes.get(i.ino).due_ns for i in (parked, later)] == [DUE_NEVER, 5]
     index.inodes.expedite(5, with_parked=True)
@@ -84,8 +107,8 @@ def test_expedite_reaches_parked_work_only_when_asked(index: Index) -> None:
 
 def test_dropping_an_inode_spares_what_is_another_s_object(index: Index) -> None:
     key = ObjectKey("a")
-    old = index.create(ROOT_INO, "old", replace(FILE, attempt_key=key))
-    index.create(ROOT_INO, "a", replace(FILE, remote_key=key, remote_etag=ETag("e")))
+    old = index.create(ROOT_INO, "old", FILE._replace(attempt_key=key))
+    index.create(ROOT_INO, "a", FILE._replace(remote_key=key, remote_etag=ETag("e")))
     with index.transaction():
         index.abandon_attempt(old, 1)
         index.drop(old, 1)
@@ -93,7 +116,7 @@ def test_dropping_an_inode_spares_what_is_another_s_object(index: Index) -> None
 
 
 def test_an_attempt_is_found_by_its_key(index: Index) -> None:
-    one = index.create(ROOT_INO, "one", replace(FILE, attempt_key=ObjectKey("k")))
+    one = index.create(ROOT_INO, "one", FILE._replace(attempt_key=ObjectKey("k")))
     found = index.inodes.with_attempt_at(ObjectKey("k"))
     assert found is not None
     assert found.ino == one.ino
@@ -132,13 +155,13 @@ def step(index: Index, choose: random.Random) -> None:
     inode = index.inodes.get(ino)
     match choose.randrange(7):
         case 0:
-            index.inodes.update(replace(inode, meta_generation=inode.meta_generation + 1))
+            index.inodes.update(inode._replace(meta_generation=inode.meta_generation + 1))
         case 1:
             index.inodes.update(
-                replace(inode, content_uploaded=inode.content_generation, meta_uploaded=inode.meta_generation)
+                inode._replace(content_uploaded=inode.content_generation, meta_uploaded=inode.meta_generation)
             )
         case 2 if inode.is_file and inode.content_owed:
-            index.inodes.stage(replace(inode, content_generation=inode.content_generation + 1, size=9))
+            index.inodes.stage(inode._replace(content_generation=inode.content_generation + 1, size=9))
         case 3:
             index.inodes.bump_children(parent, 3)
         case 4:
@@ -192,7 +215,7 @@ def test_an_upload_whose_id_was_lost_stays_intended(index: Index) -> None:
 def test_a_hundred_thousand_owed_rows_are_due_within_a_second(index: Index) -> None:
     with index.transaction():
         for n in range(100_000):
-            index.create(ROOT_INO, str(n), replace(FILE, due_ns=LATER))
+            index.create(ROOT_INO, str(n), FILE._replace(due_ns=LATER))
     began = time.process_time()
     with index.transaction():
         index.parked.clear()

@@ -4,7 +4,6 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -201,7 +200,7 @@ def test_names_that_look_encoded_keep_their_keys(tmp_path: Path) -> None:
         for name in names:
             ino = index.dentries.lookup(Ino(2), name)
             assert ino is not None
-            assert index.dentries.path_key(replace(index.inodes.get(Ino(5)), ino=ino)) == f"d/{name}"
+            assert index.dentries.path_key(index.inodes.get(Ino(5))._replace(ino=ino)) == f"d/{name}"
 
 
 def test_a_directorys_object_with_content_is_listed_again(tmp_path: Path) -> None:
