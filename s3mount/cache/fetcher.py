@@ -159,7 +159,7 @@ class Fetcher:
                 room = flight.reservation
                 if room is None or room.left < size:
                     room = self._make_room(size)
-                data = self._store.get(remote.key, start=flight.start, end=flight.end, if_match=remote.etag)
+                data = self._ask(remote, flight)
                 if len(data) != size:
                     raise Corrupt(f"{remote.key!r}: {len(data)} bytes came instead of {size}")
                 return data
@@ -169,6 +169,11 @@ class Fetcher:
         finally:
             if room is not None and room is not flight.reservation:
                 room.close()
+
+    def _ask(self, remote: RemoteObject, flight: Flight) -> bytes:
+        if (flight.start, flight.end) == (0, remote.size):
+            return self._store.get_whole(remote.key, size=remote.size, if_match=remote.etag)[1]
+        return self._store.get(remote.key, start=flight.start, end=flight.end, if_match=remote.etag)
 
     def _land(self, file: BlockFile, flight: Flight, data: bytes, room: Reservation | None) -> None:
         with file.lock:

@@ -160,6 +160,10 @@ class FaultyStore:
     def get(self, key: ObjectKey, *, start: int, end: int, if_match: ETag) -> bytes:
         return self._call("get", key, lambda: self.inner.get(key, start=start, end=end, if_match=if_match))
 
+    def get_whole(self, key: ObjectKey, *, size: int, if_match: ETag) -> tuple[ObjectInfo, bytes]:
+        # One operation to S3 and to tests: a GET.
+        return self._call("get", key, lambda: self.inner.get_whole(key, size=size, if_match=if_match))
+
     def put(
         self, key: ObjectKey, body: Body, *, metadata: Mapping[str, str], content_type: str, condition: Condition = ANY
     ) -> ETag:
