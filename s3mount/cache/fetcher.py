@@ -17,7 +17,7 @@ from s3mount.cache.ground import Flight, Ground
 from s3mount.cache.readahead import NEVER, Access, block_bytes_for, unit
 from s3mount.ending import end_pool
 from s3mount.errors import Corrupt, FsError, Unreachable
-from s3mount.model import RemoteObject
+from s3mount.model import ObjectInfo, RemoteObject
 from s3mount.store import patience
 from s3mount.store.base import ObjectStore
 
@@ -98,6 +98,27 @@ class Fetcher:
         """Requests that make [start, end) present, as far as there is room."""
         return list(self._launch_missing_locked(file, remote, start, end, room))
 
+    def begin_whole_locked(self, file: BlockFile, remote: RemoteObject) -> Flight | None:
+        """A flight for all of a small object of which nothing is here, for the caller to finish; None when some of it
+        is here or on its way, or when there was no room for the last fetch."""
+        if file.present or file.flights or self._is_starved:
+            return None
+        flight = Flight(0, remote.size, remote.etag, file.epoch)
+        flight.done = Future()
+        file.flights.append(flight)
+        return flight
+
+    def finish_whole(self, file: BlockFile, remote: RemoteObject, flight: Flight) -> ObjectInfo:
+        """On the calling thread. Raises StoreError."""
+        try:
+            data = self._run(file, remote, flight)
+        except BaseException as error:
+            flight.done.set_exception(error)
+            raise
+        flight.done.set_result(data)
+        assert flight.info is not None
+        return flight.info
+
     def _launch_missing_locked(
         self, file: BlockFile, remote: RemoteObject, start: int, end: int, room: Reservation | None
     ) -> list[Piece]:
@@ -172,7 +193,8 @@ class Fetcher:
 
     def _ask(self, remote: RemoteObject, flight: Flight) -> bytes:
         if (flight.start, flight.end) == (0, remote.size):
-            return self._store.get_whole(remote.key, size=remote.size, if_match=remote.etag)[1]
+            flight.info, data = self._store.get_whole(remote.key, size=remote.size, if_match=remote.etag)
+            return data
         return self._store.get(remote.key, start=flight.start, end=flight.end, if_match=remote.etag)
 
     def _land(self, file: BlockFile, flight: Flight, data: bytes, room: Reservation | None) -> None:

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from awscrt.auth import AwsCredentials, AwsCredentialsProvider, AwsSigningConfig
@@ -91,9 +92,9 @@ class CrtClient:
         def on_headers(headers: list[tuple[str, str]], **_: object) -> None:
             reply.update((name.lower(), value) for name, value in headers)
 
-        def on_piece(chunk: bytes, **_: object) -> None:
+        def on_piece(**arguments: Any) -> None:
             if on_body is not None:
-                on_body(chunk)
+                on_body(arguments["chunk"])
 
         # The runtime signs each try anew, its own retries too, so this is where tries are counted.
         tries = 0
