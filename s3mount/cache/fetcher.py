@@ -19,7 +19,7 @@ from s3mount.ending import end_pool
 from s3mount.errors import Corrupt, FsError, Unreachable
 from s3mount.model import ObjectInfo, RemoteObject
 from s3mount.store import patience
-from s3mount.store.base import ObjectStore
+from s3mount.store.base import Body, ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -169,10 +169,10 @@ class Fetcher:
             raise Unreachable("the cache is closed") from error
         return flight
 
-    def _run(self, file: BlockFile, remote: RemoteObject, flight: Flight) -> bytes:
+    def _run(self, file: BlockFile, remote: RemoteObject, flight: Flight) -> Body:
         size = flight.end - flight.start
         room: Reservation | None = None
-        data = b""
+        data: Body = b""
         try:
             if not self._gate.enter(size, FLIGHT_WAIT_S_MAX):
                 raise Unreachable(f"no turn to fetch {remote.key!r} within {FLIGHT_WAIT_S_MAX:.0f} s")
@@ -191,13 +191,13 @@ class Fetcher:
             if room is not None and room is not flight.reservation:
                 room.close()
 
-    def _ask(self, remote: RemoteObject, flight: Flight) -> bytes:
+    def _ask(self, remote: RemoteObject, flight: Flight) -> Body:
         if (flight.start, flight.end) == (0, remote.size):
             flight.info, data = self._store.get_whole(remote.key, size=remote.size, if_match=remote.etag)
             return data
         return self._store.get(remote.key, start=flight.start, end=flight.end, if_match=remote.etag)
 
-    def _land(self, file: BlockFile, flight: Flight, data: bytes, room: Reservation | None) -> None:
+    def _land(self, file: BlockFile, flight: Flight, data: Body, room: Reservation | None) -> None:
         with file.lock:
             try:
                 if len(data) == flight.end - flight.start:
@@ -220,7 +220,7 @@ class Fetcher:
         """Wait for the requests and put the bytes together. Raises the StoreError of the first that failed."""
         if len(pieces) == 1 and isinstance(pieces[0], bytes):
             return pieces[0]
-        parts: list[bytes | memoryview] = []
+        parts: list[Body] = []
         for piece in pieces:
             if isinstance(piece, bytes):
                 parts.append(piece)
@@ -236,7 +236,7 @@ class Fetcher:
         return end_pool(self._threads, deadline_s)
 
 
-def result_of(done: Future[bytes]) -> bytes:
+def result_of(done: Future[Body]) -> Body:
     try:
         return patience.wait(done, FLIGHT_WAIT_S_MAX)
     except CancelledError as error:

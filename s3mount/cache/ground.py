@@ -10,6 +10,7 @@ from s3mount.cache.holes import SparseFiles
 from s3mount.cache.open_files import OpenFiles
 from s3mount.clock import Clock
 from s3mount.model import ETag, ObjectInfo
+from s3mount.store.base import Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,4 +37,4 @@ class Flight:
     epoch: int
     reservation: Reservation | None = None
     info: ObjectInfo | None = None
-    done: Future[bytes] = field(init=False)
+    done: Future[Body] = field(init=False)

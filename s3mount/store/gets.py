@@ -13,6 +13,7 @@ from awscrt.exceptions import AwsCrtError
 from s3mount.errors import Corrupt, Unreachable
 from s3mount.model import ETag, ObjectInfo, ObjectKey
 from s3mount.store import patience, s3_client, wire
+from s3mount.store.base import Body
 from s3mount.store.retry import Attempts
 from s3mount.store.s3_errors import archived_is_explained
 from s3mount.store.sender import Sender
@@ -33,20 +34,20 @@ class Gets:
         self._client = boto.client
         self._sender = sender
 
-    def part(self, key: ObjectKey, start: int, end: int, if_match: ETag) -> bytes:
+    def part(self, key: ObjectKey, start: int, end: int, if_match: ETag) -> Body:
         """The contract's `get`, of at least one byte."""
         return self._get(key, end - start, if_match, f"bytes={start}-{end - 1}")[1]
 
-    def whole(self, key: ObjectKey, size: int, if_match: ETag) -> tuple[ObjectInfo, bytes]:
+    def whole(self, key: ObjectKey, size: int, if_match: ETag) -> tuple[ObjectInfo, Body]:
         """The contract's `get_whole`."""
         headers, data = self._get(key, size, if_match, None)
         wire.check_body(key, data, headers.get("x-amz-checksum-crc64nvme"))
         return wire.object_info(key, headers), data
 
-    def _get(self, key: ObjectKey, size: int, if_match: ETag, where: str | None) -> tuple[Headers, bytes]:
+    def _get(self, key: ObjectKey, size: int, if_match: ETag, where: str | None) -> tuple[Headers, Body]:
         attempts = self._sender.asking_attempts(size)
 
-        def request() -> tuple[Headers, bytes]:
+        def request() -> tuple[Headers, Body]:
             if size <= HOT_BYTES_MAX:
                 try:
                     return self._get_hot(key, size, if_match, where, attempts)
@@ -61,7 +62,7 @@ class Gets:
 
     def _get_hot(
         self, key: ObjectKey, size: int, if_match: ETag, where: str | None, attempts: Attempts
-    ) -> tuple[Headers, bytes]:
+    ) -> tuple[Headers, Body]:
         headers = [("If-Match", wire.quoted(if_match))]
         # S3 tells the checksum of whole objects only, and only to who asks for no range.
         headers.append(("x-amz-checksum-mode", "ENABLED") if where is None else ("Range", where))
@@ -77,22 +78,22 @@ class Gets:
 
     def _get_large(
         self, key: ObjectKey, size: int, if_match: ETag, where: str | None, attempts: Attempts
-    ) -> tuple[Headers, bytes]:
+    ) -> tuple[Headers, Body]:
         arguments: dict[str, Any] = {"ChecksumMode": "ENABLED"} if where is None else {"Range": where}
         reply = self._client.get_object(
             Bucket=self._bucket, Key=self._prefix + key, IfMatch=wire.quoted(if_match), **arguments
         )
-        with contextlib.closing(reply["Body"]) as body:
+        body: Any = reply["Body"]  # whose type says that readinto takes a file
+        with contextlib.closing(body):
             if reply["ContentLength"] != size:
                 raise Corrupt(f"{reply['ContentLength']} bytes came instead of {size} ({key!r})")
-            pieces: list[bytes] = []
-            missing = size
-            while missing and (piece := body.read(min(missing, READ_BYTES))):
+            data = bytearray(size)
+            view, at = memoryview(data), 0
+            while at < size and (count := body.readinto(view[at : at + READ_BYTES])):
                 patience.heard()
-                pieces.append(piece)
-                missing -= len(piece)
-                if missing and not attempts.remaining_s():
-                    raise Unreachable(f"{missing} bytes did not come in time ({key!r})")
-        if missing:
-            raise Corrupt(f"the last {missing} bytes did not come ({key!r})")
-        return reply["ResponseMetadata"]["HTTPHeaders"], pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                at += count
+                if at < size and not attempts.remaining_s():
+                    raise Unreachable(f"{size - at} bytes did not come in time ({key!r})")
+        if at < size:
+            raise Corrupt(f"the last {size - at} bytes did not come ({key!r})")
+        return reply["ResponseMetadata"]["HTTPHeaders"], data

@@ -131,10 +131,10 @@ class S3Store:
         asked = self._sender.translated("HeadObject", lambda: request(patience.left_s(attempts.attempt_timeout_s)))
         return wire.object_info(key, attempts.run(asked))
 
-    def get(self, key: ObjectKey, *, start: int, end: int, if_match: ETag) -> bytes:
+    def get(self, key: ObjectKey, *, start: int, end: int, if_match: ETag) -> Body:
         return self._gets.part(key, start, end, if_match) if start < end else b""
 
-    def get_whole(self, key: ObjectKey, *, size: int, if_match: ETag) -> tuple[ObjectInfo, bytes]:
+    def get_whole(self, key: ObjectKey, *, size: int, if_match: ETag) -> tuple[ObjectInfo, Body]:
         return self._gets.whole(key, size, if_match)
 
     def put(
