@@ -14,7 +14,7 @@ from s3mount.cache.blockfile import BlockFile
 from s3mount.cache.budget import Reservation
 from s3mount.cache.evictor import Evictor
 from s3mount.cache.ground import Flight, Ground
-from s3mount.cache.readahead import NEVER, Access, block_bytes_for, unit
+from s3mount.cache.readahead import NEVER, Access, block_bytes_for, random_reach, unit
 from s3mount.ending import end_pool
 from s3mount.errors import Corrupt, FsError, Unreachable
 from s3mount.model import ObjectInfo, RemoteObject
@@ -154,7 +154,9 @@ class Fetcher:
     ) -> Flight:
         """One request for `start` and what is sensible around it: nothing present at its edges, nothing that another
         request is bringing."""
-        low, high = unit(start, end, object_size=remote.size, block_bytes=self.block_bytes, access=access)
+        block = self.block_bytes
+        reach = file.ahead.window if access is Access.SEQUENTIAL else random_reach(_known_locked(file, start, block))
+        low, high = unit(start, end, object_size=remote.size, block_bytes=block, access=access, reach=reach)
         for other in file.flights:
             if other.etag == remote.etag:
                 low = max(low, other.end) if other.end <= start else low
@@ -234,6 +236,12 @@ class Fetcher:
         """Requests not yet begun fail with Unreachable; those under way are waited for until the deadline. False when
         some still are."""
         return end_pool(self._threads, deadline_s)
+
+
+def _known_locked(file: BlockFile, position: int, block_bytes: int) -> int:
+    """How much of the block around `position` is here."""
+    block_start = position - position % block_bytes
+    return sum(end - start for start, end in file.present.within(block_start, block_start + block_bytes))
 
 
 def result_of(done: Future[Body]) -> Body:
