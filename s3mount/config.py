@@ -23,6 +23,7 @@ CACHE_LIMIT_AUTO_BYTES_MAX: Final = 50 << 30
 CAPACITY_BYTES: Final = 1 << 50
 CAPACITY_BYTES_MIN: Final = 1 << 30
 CAPACITY_BYTES_MAX: Final = 1 << 60
+PREFETCH_BYTES: Final = 32 << 20
 DURATION_S_MAX: Final = 366 * 86400.0
 OFFLINE_TIMEOUT_S_MIN: Final = 1.0
 OFFLINE_TIMEOUT_S_MAX: Final = 3600.0
@@ -82,6 +83,7 @@ class MountConfig:
     write_back_delay_s: float = 1.0
     metadata_ttl_s: float = 60.0
     offline_timeout_s: float = 30.0
+    prefetch_bytes: int = PREFETCH_BYTES
     read_only: bool = False
     allow_other: bool = False
     umask: int = 0o022
@@ -132,6 +134,11 @@ def parse_cache_size(text: str) -> int | None:
     if size < CACHE_LIMIT_BYTES_MIN:
         raise UsageError(f"{text!r} is too small for a cache: at least {CACHE_LIMIT_BYTES_MIN >> 20}MiB, or auto")
     return size
+
+
+def _parse_prefetch(text: str) -> int:
+    """A size in bytes; 0 for `off`."""
+    return 0 if text.strip().lower() == "off" else parse_size(text)
 
 
 def _parse_capacity(text: str) -> int:
@@ -227,6 +234,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "write-back-delay": parse_duration,
     "metadata-ttl": parse_duration,
     "offline-timeout": _parse_offline_timeout,
+    "prefetch": _parse_prefetch,
     "uid": _parse_id,
     "gid": _parse_id,
     "umask": _parse_umask,
@@ -322,8 +330,7 @@ def build_config(
         optional["fsync_mode"] = FsyncMode(values["fsync"])
     if "atime" in values:
         optional["atime_mode"] = AtimeMode(values["atime"])
-    if "capacity" in values:
-        optional["capacity_bytes"] = values["capacity"]
+    optional |= {f"{name}_bytes": values[name] for name in ("capacity", "prefetch") if name in values}
     if "hard-links" in values:
         optional["hard_link_mode"] = HardLinkMode(values["hard-links"])
     identity = (values.get("endpoint-url"), bucket, prefix)

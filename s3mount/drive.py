@@ -13,6 +13,7 @@ from pathlib import Path
 
 from s3mount.cache.filecache import FileCache
 from s3mount.clock import Clock, SystemClock
+from s3mount.config import PREFETCH_BYTES
 from s3mount.errors import MountError
 from s3mount.index.index import Index
 from s3mount.locks import InodeLocks
@@ -30,6 +31,7 @@ from s3mount.vfs.discards import Discards
 from s3mount.vfs.filesystem import FileSystem
 from s3mount.vfs.foreign_changes import ForeignChanges
 from s3mount.vfs.handles import Handles
+from s3mount.vfs.prefetch import Prefetch
 from s3mount.writeback.conditions import Conditions
 from s3mount.writeback.context import WriteBackContext
 from s3mount.writeback.writeback import Left, WriteBack
@@ -51,6 +53,7 @@ class DriveOptions:
     write_back_delay_s: float = 1.0
     may_probe: bool = False
     metadata_ttl_s: float = 60.0
+    prefetch_bytes: int = PREFETCH_BYTES
     vfs: VfsOptions = field(default_factory=VfsOptions)
 
 
@@ -101,15 +104,7 @@ class Drive:
         )
         handles, self.locks, guard, departed = Handles(), InodeLocks(), WriteGuard(), Departed()
         locks = self.locks
-        self.cache = FileCache(
-            state_dir / CACHE_NAME,
-            store=store,
-            entries=self.index.cache_entries,
-            limit_bytes=options.cache_limit_bytes,
-            clock=clock,
-            is_evictable=self._is_evictable,
-            on_pressure=lambda: self.writeback.hurry(),
-        )
+        self.cache = self._open_cache(state_dir / CACHE_NAME, options.cache_limit_bytes, clock)
         observer = ForeignChanges(self.index, self.cache, handles, locks, defaults, clock, departed)
         self._attributes = AttributeReader(store, self.index, observer=observer)
         self.lister = Lister(store, self.index, guard, defaults, clock, ttl_s=options.metadata_ttl_s, observer=observer)
@@ -130,6 +125,9 @@ class Drive:
             delay_s=options.write_back_delay_s,
             is_open_for_write=handles.is_open_for_write,
         )
+        self._prefetch = Prefetch(
+            self.index, self.cache, self._attributes, locks, clock, bytes_max=options.prefetch_bytes
+        )
         self._archived = ArchivedFiles()
         self.filesystem = FileSystem(
             VfsContext(
@@ -147,9 +145,21 @@ class Drive:
                 archived=self._archived,
                 departed=departed,
                 foreign=observer,
+                prefetch=self._prefetch,
             )
         )
         self.writeback.start()
+
+    def _open_cache(self, folder: Path, limit_bytes: int, clock: Clock) -> FileCache:
+        return FileCache(
+            folder,
+            store=self.store,
+            entries=self.index.cache_entries,
+            limit_bytes=limit_bytes,
+            clock=clock,
+            is_evictable=self._is_evictable,
+            on_pressure=lambda: self.writeback.hurry(),
+        )
 
     def _is_evictable(self, ino: Ino) -> bool:
         inode = self.index.inodes.find(ino)
@@ -176,6 +186,7 @@ class Drive:
         deadline = time.monotonic() + deadline_s
         has_ended = self.writeback.stop(deadline_s)
         has_ended &= self.lister.close(deadline - time.monotonic())
+        has_ended &= self._prefetch.close(deadline - time.monotonic())
         has_ended &= self._attributes.close(deadline - time.monotonic())
         for ino in self.index.inodes.staged():
             self.cache.save(ino, partial(self.index.inodes.flush, ino))

@@ -204,6 +204,7 @@ def _drive_options(config: MountConfig, source: str) -> DriveOptions:
         write_back_delay_s=config.write_back_delay_s,
         may_probe=not config.read_only,
         metadata_ttl_s=config.metadata_ttl_s,
+        prefetch_bytes=config.prefetch_bytes,
         vfs=VfsOptions(
             read_only=config.read_only,
             fsync_remote=config.fsync_mode is FsyncMode.REMOTE,

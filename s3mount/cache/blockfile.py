@@ -318,7 +318,7 @@ class BlockFile:
         self.epoch += 1
         self.flights.clear()
 
-    def fill_locked(self, flight: Flight, data: bytes, room: Reservation | None) -> None:
+    def fill_locked(self, flight: Flight, data: Buffer, room: Reservation | None) -> None:
         """Write fetched bytes where bytes are still missing, if the flight is of this epoch. Raises OSError."""
         if self.is_retired or flight.epoch != self.epoch or room is None:
             return

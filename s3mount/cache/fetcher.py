@@ -14,12 +14,12 @@ from s3mount.cache.blockfile import BlockFile
 from s3mount.cache.budget import Reservation
 from s3mount.cache.evictor import Evictor
 from s3mount.cache.ground import Flight, Ground
-from s3mount.cache.readahead import NEVER, Access, block_bytes_for, unit
+from s3mount.cache.readahead import NEVER, Access, block_bytes_for, random_reach, unit
 from s3mount.ending import end_pool
 from s3mount.errors import Corrupt, FsError, Unreachable
-from s3mount.model import RemoteObject
+from s3mount.model import ObjectInfo, RemoteObject
 from s3mount.store import patience
-from s3mount.store.base import ObjectStore
+from s3mount.store.base import Body, ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +100,27 @@ class Fetcher:
         """Requests that make [start, end) present, as far as there is room."""
         return list(self._launch_missing_locked(file, remote, start, end, room))
 
+    def begin_whole_locked(self, file: BlockFile, remote: RemoteObject) -> Flight | None:
+        """A flight for all of a small object of which nothing is here, for the caller to finish; None when some of it
+        is here or on its way, or when there was no room for the last fetch."""
+        if file.present or file.flights or self._is_starved:
+            return None
+        flight = Flight(0, remote.size, remote.etag, file.epoch)
+        flight.done = Future()
+        file.flights.append(flight)
+        return flight
+
+    def finish_whole(self, file: BlockFile, remote: RemoteObject, flight: Flight) -> ObjectInfo:
+        """On the calling thread. Raises StoreError."""
+        try:
+            data = self._run(file, remote, flight)
+        except BaseException as error:
+            flight.done.set_exception(error)
+            raise
+        flight.done.set_result(data)
+        assert flight.info is not None
+        return flight.info
+
     def _launch_missing_locked(
         self, file: BlockFile, remote: RemoteObject, start: int, end: int, room: Reservation | None
     ) -> list[Piece]:
@@ -135,7 +156,9 @@ class Fetcher:
     ) -> Flight:
         """One request for `start` and what is sensible around it: nothing present at its edges, nothing that another
         request is bringing."""
-        low, high = unit(start, end, object_size=remote.size, block_bytes=self.block_bytes, access=access)
+        block = self.block_bytes
+        reach = file.ahead.window if access is Access.SEQUENTIAL else random_reach(_known_locked(file, start, block))
+        low, high = unit(start, end, object_size=remote.size, block_bytes=block, access=access, reach=reach)
         for other in file.flights:
             if other.etag == remote.etag:
                 low = max(low, other.end) if other.end <= start else low
@@ -150,10 +173,10 @@ class Fetcher:
             raise Unreachable("the cache is closed") from error
         return flight
 
-    def _run(self, file: BlockFile, remote: RemoteObject, flight: Flight) -> bytes:
+    def _run(self, file: BlockFile, remote: RemoteObject, flight: Flight) -> Body:
         size = flight.end - flight.start
         room: Reservation | None = None
-        data = b""
+        data: Body = b""
         try:
             if not self._gate.enter(size, FLIGHT_WAIT_S_MAX):
                 raise Unreachable(f"no turn to fetch {remote.key!r} within {FLIGHT_WAIT_S_MAX:.0f} s")
@@ -161,7 +184,7 @@ class Fetcher:
                 room = flight.reservation
                 if room is None or room.left < size:
                     room = self._make_room(size)
-                data = self._store.get(remote.key, start=flight.start, end=flight.end, if_match=remote.etag)
+                data = self._ask(remote, flight)
                 if len(data) != size:
                     raise Corrupt(f"{remote.key!r}: {len(data)} bytes came instead of {size}")
                 return data
@@ -172,7 +195,13 @@ class Fetcher:
             if room is not None and room is not flight.reservation:
                 room.close()
 
-    def _land(self, file: BlockFile, flight: Flight, data: bytes, room: Reservation | None) -> None:
+    def _ask(self, remote: RemoteObject, flight: Flight) -> Body:
+        if (flight.start, flight.end) == (0, remote.size):
+            flight.info, data = self._store.get_whole(remote.key, size=remote.size, if_match=remote.etag)
+            return data
+        return self._store.get(remote.key, start=flight.start, end=flight.end, if_match=remote.etag)
+
+    def _land(self, file: BlockFile, flight: Flight, data: Body, room: Reservation | None) -> None:
         with file.lock:
             try:
                 if len(data) == flight.end - flight.start:
@@ -195,7 +224,7 @@ class Fetcher:
         """Wait for the requests and put the bytes together. Raises the StoreError of the first that failed."""
         if len(pieces) == 1 and isinstance(pieces[0], bytes):
             return pieces[0]
-        parts: list[bytes | memoryview] = []
+        parts: list[Body] = []
         for piece in pieces:
             if isinstance(piece, bytes):
                 parts.append(piece)
@@ -211,7 +240,13 @@ class Fetcher:
         return end_pool(self._threads, deadline_s)
 
 
-def result_of(done: Future[bytes]) -> bytes:
+def _known_locked(file: BlockFile, position: int, block_bytes: int) -> int:
+    """How much of the block around `position` is here."""
+    block_start = position - position % block_bytes
+    return sum(end - start for start, end in file.present.within(block_start, block_start + block_bytes))
+
+
+def result_of(done: Future[Body]) -> Body:
     try:
         return patience.wait(done, FLIGHT_WAIT_S_MAX)
     except CancelledError as error:

@@ -28,7 +28,7 @@ from s3mount.cache.open_files import OpenFiles
 from s3mount.cache.table import BlockFiles
 from s3mount.clock import Clock
 from s3mount.errors import IOFailure, NoSpace
-from s3mount.model import Ino, RemoteObject, Seek
+from s3mount.model import Ino, ObjectInfo, RemoteObject, Seek
 from s3mount.store.base import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -170,6 +170,15 @@ class FileCache:
                 if file.present.covers(0, end):
                     return
         raise NoSpace(f"the cache has no room for the {size} bytes of inode {ino}")
+
+    def begin_whole(self, ino: Ino, remote: RemoteObject) -> Callable[[], ObjectInfo] | None:
+        """One request for all of a small object of which nothing is here, made by calling what is returned: it tells
+        what the reply says of the object, raises StoreError, and must be called. None when some of it is here or on
+        its way, or there is no room."""
+        with self._files.locked(ino) as file:
+            file.used_ns = self._clock.now_ns()
+            flight = self._fetcher.begin_whole_locked(file, remote)
+        return None if flight is None else lambda: self._fetcher.finish_whole(file, remote, flight)
 
     def _load_blocks(self, ino: Ino, remote: RemoteObject, size: int, room: Reservation | None) -> None:
         block = self._fetcher.block_bytes

@@ -9,7 +9,8 @@ from s3mount.cache.entries import CacheEntries
 from s3mount.cache.holes import SparseFiles
 from s3mount.cache.open_files import OpenFiles
 from s3mount.clock import Clock
-from s3mount.model import ETag
+from s3mount.model import ETag, ObjectInfo
+from s3mount.store.base import Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,13 @@ class Ground:
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """One request under way for [start, end) of the version `etag`."""
+    """One request under way for [start, end) of the version `etag`. `info`: what its reply says of the object, when all
+    of it was asked for."""
 
     start: int
     end: int
     etag: ETag
     epoch: int
     reservation: Reservation | None = None
-    done: Future[bytes] = field(init=False)
+    info: ObjectInfo | None = None
+    done: Future[Body] = field(init=False)

@@ -2,9 +2,12 @@
 
 Called by the fetcher under the block file's lock. Sends nothing.
 
-Small objects come whole. Of large ones a sequential reader gets blocks, from where it stands to the block's end,
-and blocks ahead of it: none at its first read, then 1, 2, 4. Random access gets what it needs, rounded to
-128 KiB … 1 MiB. When the cache has no room to keep more, everybody gets only what they need.
+Small objects come whole. Of large ones a sequential reader gets 512 KiB at its first read, so that who looks at a
+head waits for no more, then twice as much each time up to a block; and blocks ahead of it: none at its first read, then
+1, 2, 4. Random access gets what it needs, rounded to 128 KiB … 1 MiB; where half a block's worth of such reads is here
+already, as much as half of what is here: a file that is read all over takes a quarter of the requests, for a tenth more
+bytes, and one that is read here and there takes no more than it needs. When the cache has no room to keep more,
+everybody gets only what they need.
 """
 
 from enum import Enum
@@ -34,15 +37,25 @@ def block_bytes_for(limit_bytes: int) -> int:
     return size
 
 
-def unit(start: int, end: int, *, object_size: int, block_bytes: int, access: Access) -> tuple[int, int]:
+def random_reach(known_bytes: int) -> int:
+    """How much random access gets in a block of which `known_bytes` are here: a power of two."""
+    reach = GRAIN_BYTES_MIN
+    while reach * 4 <= known_bytes:
+        reach *= 2
+    return reach
+
+
+def unit(start: int, end: int, *, object_size: int, block_bytes: int, access: Access, reach: int) -> tuple[int, int]:
     """The range to request for the missing [start, end), which begins in it: at most one block long, and it ends
-    before `end` when more than one request is needed."""
+    before `end` when more than one request is needed. `reach`: how much to ask for beyond what is missing: from `start`
+    on when access is sequential, around it when it is random (a power of two)."""
     if access is not Access.STARVED and object_size <= block_bytes:
         return 0, object_size
     block_end = start - start % block_bytes + block_bytes
     if access is Access.SEQUENTIAL:
-        return start - start % GRAIN_BYTES_MIN, min(block_end, object_size)
-    grain = GRAIN_BYTES_MIN
+        low = start - start % GRAIN_BYTES_MIN
+        return low, min(max(low + reach, end), block_end, object_size)
+    grain = GRAIN_BYTES_MIN if access is Access.STARVED else min(reach, block_bytes)
     while grain < end - start and grain < min(GRAIN_BYTES_MAX, block_bytes):
         grain *= 2
     unit_start = start - start % grain
@@ -50,14 +63,15 @@ def unit(start: int, end: int, *, object_size: int, block_bytes: int, access: Ac
 
 
 class ReadAhead:
-    """Where one file's last read ended, and how far ahead of it to fetch."""
+    """Where one file's last read ended, and how far ahead of it to fetch. `window`: what a sequential miss gets."""
 
-    __slots__ = ("blocks", "position", "trigger")
+    __slots__ = ("blocks", "position", "trigger", "window")
 
     def __init__(self) -> None:
         self.position = 0
         self.blocks = 0
         self.trigger = NEVER
+        self.window = HEAD_BYTES
 
     def note(self, start: int, end: int) -> Access:
         """A read of [start, end) misses; says which kind it is."""
@@ -65,15 +79,18 @@ class ReadAhead:
             self.blocks = 0
             self.trigger = NEVER
             self.position = end
+            self.window = HEAD_BYTES
             return Access.RANDOM
         if self.trigger == NEVER:
             self.trigger = start + HEAD_BYTES
+        else:
+            self.window = min(self.window * 2, BLOCK_BYTES)
         self.position = end
         return Access.SEQUENTIAL
 
     def advance(self, block_bytes: int, object_size: int) -> tuple[int, int]:
         """The reader passed `trigger`: the range ahead that should be present or on its way by now. May be empty."""
         self.blocks = min(self.blocks * 2 or 1, AHEAD_BLOCKS_MAX)
-        start = -(-self.position // block_bytes) * block_bytes
-        self.trigger = start if start < object_size else NEVER
-        return min(start, object_size), min(start + self.blocks * block_bytes, object_size)
+        next_block = -(-self.position // block_bytes) * block_bytes
+        self.trigger = next_block if next_block < object_size else NEVER
+        return min(self.position, object_size), min(next_block + self.blocks * block_bytes, object_size)

@@ -7,7 +7,7 @@ import logging
 import stat
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from s3mount import foreign_metadata, keys, metadata, names
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 THREADS = 16
 PREFETCH_MAX = 20_000
 ATTEMPTS_MAX = 5
+
+Ask = Callable[[Inode], ObjectInfo | None]
 
 
 class AttributeReader:
@@ -44,14 +46,14 @@ class AttributeReader:
         self._wanted: deque[Ino] = deque(maxlen=PREFETCH_MAX)
         self._workers = 0
 
-    def ensure(self, ino: Ino) -> None:
-        """Return when mode, owner and times of this inode are known. Raises Missing when its object is gone, else
-        StoreError."""
+    def ensure(self, ino: Ino, ask: Ask | None = None) -> None:
+        """Return when mode, owner and times of this inode are known. `ask` may know them without a HEAD, which is sent
+        when it returns None. Raises Missing when its object is gone, else StoreError."""
         for _ in range(ATTEMPTS_MAX):
             inode = self._index.inodes.find(ino)
             if inode is None or inode.metadata_known:
                 return
-            self._flights.run(ino, lambda: self._read(ino))
+            self._flights.run(ino, lambda: self._read(ino, ask))
 
     def prefetch(self, inos: Iterable[Ino]) -> None:
         """Ask for all of these in the background; what does not fit the queue is asked for when it is needed."""
@@ -76,13 +78,15 @@ class AttributeReader:
             except Exception:
                 log.exception("prefetch of attributes of ino %d failed", ino)
 
-    def _read(self, ino: Ino) -> None:
+    def _read(self, ino: Ino, ask: Ask | None) -> None:
         inode = self._index.inodes.find(ino)
         if inode is None or inode.metadata_known:
             return
         info = None
         try:
-            if inode.remote_key is not None:
+            if ask is not None:
+                info = ask(inode)
+            if info is None and inode.remote_key is not None:
                 info = self._store.head(inode.remote_key)
                 if keys.is_marker(info) != inode.is_dir:
                     raise Missing(f"{inode.remote_key!r} is {'a file' if inode.is_dir else 'a directory'} by now")

@@ -107,10 +107,14 @@ class ObjectStore(Protocol):
     def head(self, key: ObjectKey) -> ObjectInfo:
         """The object with its metadata. Raises Missing. Some stores answer for an implicit "dir/" too."""
 
-    def get(self, key: ObjectKey, *, start: int, end: int, if_match: ETag) -> bytes:
+    def get(self, key: ObjectKey, *, start: int, end: int, if_match: ETag) -> Body:
         """Exactly the bytes [start, end) of that version. Raises PreconditionFailed when the object is another
-        version by now, Missing when it is gone, Archived when it must be restored first, Corrupt when fewer bytes came
-        than promised."""
+        version by now, Missing when it is gone, Archived when it must be restored first, Corrupt or Unreachable when
+        fewer bytes came than promised. What is returned is the caller's, and changes no more."""
+
+    def get_whole(self, key: ObjectKey, *, size: int, if_match: ETag) -> tuple[ObjectInfo, Body]:
+        """That version with its metadata and all of its `size` bytes, which are compared with the checksum that the
+        store has of it. Raises what `get` does; Corrupt when it has another size."""
 
     def put(
         self, key: ObjectKey, body: Body, *, metadata: Mapping[str, str], content_type: str, condition: Condition = ANY

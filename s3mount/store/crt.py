@@ -1,7 +1,7 @@
 """The hot path to S3: single requests through the AWS common runtime, which does HTTP, TLS and signing off the GIL.
 
-Used by S3Store from many threads. Sends PutObject, UploadPart and HeadObject as they are: no splitting and no
-translation of errors. Host, scheme and addressing are botocore's choice, credentials come from its chain.
+Used by S3Store from many threads. Sends PutObject, UploadPart, HeadObject and GetObject as they are: no splitting and
+no translation of errors. Host, scheme and addressing are botocore's choice, credentials come from its chain.
 """
 
 import io
@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from awscrt.auth import AwsCredentials, AwsCredentialsProvider, AwsSigningConfig
@@ -69,10 +70,11 @@ class CrtClient:
         headers: Sequence[tuple[str, str]] = (),
         query: str = "",
         body: Body | None = None,
+        on_body: Callable[[bytes], None] | None = None,
         timeout_s: float,
     ) -> Mapping[str, str]:
         """One request for the object `key` (with its prefix); returns the headers of a successful
-        reply, their names in lower case.
+        reply, their names in lower case. `on_body` gets the body of a successful reply, in order.
 
         Raises awscrt's exceptions, S3ResponseError among them, and Unreachable after `timeout_s` or close().
         """
@@ -90,6 +92,10 @@ class CrtClient:
         def on_headers(headers: list[tuple[str, str]], **_: object) -> None:
             reply.update((name.lower(), value) for name, value in headers)
 
+        def on_piece(**arguments: Any) -> None:
+            if on_body is not None:
+                on_body(arguments["chunk"])
+
         # The runtime signs each try anew, its own retries too, so this is where tries are counted.
         tries = 0
 
@@ -102,11 +108,11 @@ class CrtClient:
         signing = create_default_s3_signing_config(
             region=self._region, credential_provider=AwsCredentialsProvider.new_delegate(credentials)
         )
-        request = self._begin(operation, http_request, signing, on_headers)
+        request = self._begin(operation, http_request, signing, on_headers, on_piece)
         try:
             request.finished_future.result(timeout_s)
         except S3ResponseError as error:
-            if error.status_code == 412 and tries > 1:
+            if error.status_code == 412 and tries > 1 and method == "PUT":
                 # The runtime's first try may be the very write that made its second one fail.
                 raise Unreachable(f"the answer of {self._host} was lost ({operation})") from error
             raise
@@ -135,7 +141,12 @@ class CrtClient:
             shutdown_event.wait(CLOSE_DEADLINE_S)
 
     def _begin(
-        self, operation: str, http_request: HttpRequest, signing: AwsSigningConfig, on_headers: Callable[..., None]
+        self,
+        operation: str,
+        http_request: HttpRequest,
+        signing: AwsSigningConfig,
+        on_headers: Callable[..., None],
+        on_body: Callable[..., None],
     ) -> S3Request:
         # make_request only queues; holding the lock over it means that close() sees every request there is.
         with self._lock:
@@ -147,6 +158,7 @@ class CrtClient:
                 request=http_request,
                 signing_config=signing,
                 on_headers=on_headers,
+                on_body=on_body,
             )
             self._in_flight.add(request)
             return request

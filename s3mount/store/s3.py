@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from awscrt import checksums
 from awscrt.exceptions import AwsCrtError
 
-from s3mount.errors import Corrupt, Missing, Rejected, StoreError, Unreachable
+from s3mount.errors import Corrupt, Missing, Rejected, StoreError
 from s3mount.model import ETag, ObjectInfo, ObjectKey
 from s3mount.store import access, patience, s3_client, wire
 from s3mount.store.base import (
@@ -27,6 +27,7 @@ from s3mount.store.base import (
     UploadInfo,
 )
 from s3mount.store.deletions import Deletions
+from s3mount.store.gets import Gets
 from s3mount.store.part_sums import FULL_OBJECT, PartChecksum, PartSums
 from s3mount.store.request_counter import RequestCounter
 from s3mount.store.s3_errors import ErrorContext, absent_fails, archived_is_explained
@@ -39,13 +40,6 @@ Result = TypeVar("Result")
 
 LIST_KEYS_MAX = 1000
 PAGES_MAX = 10_000
-
-# The deadline of a GET is looked at between pieces of this size.
-READ_BYTES = 1 << 18
-
-# A GET of the first bytes is tried as one of the whole object when it ends at no multiple of this.
-ROUND_BYTES = 4 << 10
-WHOLE_BYTES_MAX = 8 << 20
 
 
 def open_store(settings: StoreSettings) -> "S3Store":
@@ -73,6 +67,7 @@ class S3Store:
         self._storage_class = {"StorageClass": settings.storage_class} if settings.storage_class else {}
         self._part_sums = PartSums()
         self._sender = Sender(settings, boto, counter, self._context)
+        self._gets = Gets(settings, boto, self._sender)
         self._deletions = Deletions(boto.client, self._bucket, self._prefix, self._sender, self._context)
 
     @property
@@ -136,45 +131,11 @@ class S3Store:
         asked = self._sender.translated("HeadObject", lambda: request(patience.left_s(attempts.attempt_timeout_s)))
         return wire.object_info(key, attempts.run(asked))
 
-    def get(self, key: ObjectKey, *, start: int, end: int, if_match: ETag) -> bytes:
-        if start >= end:
-            return b""
-        attempts = self._sender.asking_attempts(end - start)
+    def get(self, key: ObjectKey, *, start: int, end: int, if_match: ETag) -> Body:
+        return self._gets.part(key, start, end, if_match) if start < end else b""
 
-        def request() -> bytes:
-            reply = self._begin_get(key, start, end, if_match)
-            with contextlib.closing(reply["Body"]) as body:
-                if reply["ContentLength"] != end - start:
-                    raise Corrupt(f"{reply['ContentLength']} bytes came instead of {end - start} ({key!r})")
-                pieces: list[bytes] = []
-                missing = end - start
-                while missing and (piece := body.read(min(missing, READ_BYTES))):
-                    patience.heard()
-                    pieces.append(piece)
-                    missing -= len(piece)
-                    if missing and not attempts.remaining_s():
-                        raise Unreachable(f"{missing} bytes did not come in time ({key!r})")
-            if missing:
-                raise Corrupt(f"the last {missing} bytes did not come ({key!r})")
-            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            wire.check_body(key, data, reply.get("ChecksumCRC64NVME"))
-            return data
-
-        with archived_is_explained(self._bucket, self._prefix + key):
-            return attempts.run(self._sender.translated("GetObject", request))
-
-    def _begin_get(self, key: ObjectKey, start: int, end: int, if_match: ETag) -> Mapping[str, Any]:
-        """S3 tells the checksum of whole objects only, and only to who asks for no range. An odd end is nearly always
-        the object's: when it is not, the reply is left unread and the range asked for."""
-        where: dict[str, Any] = {"Bucket": self._bucket, "Key": self._prefix + key, "IfMatch": wire.quoted(if_match)}
-        if start == 0 and end % ROUND_BYTES and end <= WHOLE_BYTES_MAX:
-            reply = self._client.get_object(**where, ChecksumMode="ENABLED")
-            if reply["ContentLength"] == end:
-                return reply
-            reply["Body"].close()
-            if reply["ContentLength"] < end:
-                raise Corrupt(f"{reply['ContentLength']} bytes came instead of {end} ({key!r})")
-        return self._client.get_object(**where, Range=f"bytes={start}-{end - 1}")
+    def get_whole(self, key: ObjectKey, *, size: int, if_match: ETag) -> tuple[ObjectInfo, Body]:
+        return self._gets.whole(key, size, if_match)
 
     def put(
         self, key: ObjectKey, body: Body, *, metadata: Mapping[str, str], content_type: str, condition: Condition = ANY

@@ -15,7 +15,7 @@ from awscrt import checksums
 
 from s3mount.errors import Corrupt, Rejected
 from s3mount.model import ETag, ObjectInfo, ObjectKey
-from s3mount.store.base import Condition, ConditionKind, PartInfo, UploadInfo
+from s3mount.store.base import Body, Condition, ConditionKind, PartInfo, UploadInfo
 
 METADATA_HEADER = "x-amz-meta-"
 
@@ -87,7 +87,7 @@ def object_info(key: ObjectKey, headers: Mapping[str, str]) -> ObjectInfo:
         raise Corrupt(f"the reply to HEAD makes no sense: {error}") from error
 
 
-def check_body(key: ObjectKey, data: bytes, checksum: str | None) -> None:
+def check_body(key: ObjectKey, data: Body, checksum: str | None) -> None:
     """Raise Corrupt when the whole object's CRC64NVME, as S3 told it, is not that of its bytes."""
     if checksum is not None and base64.b64decode(checksum) != checksums.crc64nvme(data).to_bytes(8, "big"):
         raise Corrupt(f"the bytes that came are not those of {key!r}: their checksum is another")

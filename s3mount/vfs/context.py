@@ -24,6 +24,7 @@ from s3mount.vfs.departed import Departed
 from s3mount.vfs.discards import Discards
 from s3mount.vfs.foreign_changes import ForeignChanges
 from s3mount.vfs.handles import Handles
+from s3mount.vfs.prefetch import Prefetch
 from s3mount.writeback.writeback import WriteBack
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class VfsContext:
     archived: ArchivedFiles
     departed: Departed
     foreign: ForeignChanges
+    prefetch: Prefetch
 
     # -- reading the tree (may ask S3) ---------------------------------------------------------------------------
 

@@ -57,6 +57,8 @@ class FileIO:
             if inode is None or inode.is_lost:
                 raise Stale("removed or replaced meanwhile")
             fh = context.handles.open_file(inode.ino, flags, must_be_read=self._notes_access(inode))
+        if flags & (os.O_ACCMODE | os.O_TRUNC) == os.O_RDONLY:
+            context.prefetch.opened(inode.ino)
         if flags & os.O_TRUNC:
             try:
                 self.truncate(inode.ino, 0)

@@ -45,18 +45,22 @@ class Namespace:
         context.directory(ino)
         entries: list[DirEntry] = []
         unknown: list[Ino] = []
+        files: list[tuple[Ino, int]] = []
         with self._index.locked():
             children = self._index.dentries.children(ino)
             inodes = self._index.inodes.get_all([child for _, child in children])
             for (name, child), inode in zip(children, inodes, strict=True):
                 if inode.link_of is not None:
                     inode = context.live(child)
+                if inode.is_file and inode.remote is not None and not inode.content_owed:
+                    files.append((inode.ino, inode.size))
                 if inode.metadata_known:
                     entries.append(DirEntry(name, context.attr(inode)))
                 else:
                     unknown.append(child)
                     entries.append(DirEntry(name, _listed_attr(inode), is_complete=False))
-        context.attributes.prefetch(unknown)
+        fetched = context.prefetch.listed(ino, files)
+        context.attributes.prefetch([child for child in unknown if child not in fetched])
         return entries
 
     def read_directory(self, fh: Fh, *, from_start: bool) -> Sequence[DirEntry]:

@@ -127,6 +127,20 @@ def test_get_of_another_version_fails(subject: Subject) -> None:
     assert subject.store.get(subject.key("a"), start=0, end=3, if_match=new) == b"new"
 
 
+def test_get_whole_brings_metadata_and_all_bytes(subject: Subject) -> None:
+    key = subject.key("a")
+    etag = subject.store.put(key, b"0123456789", metadata={"mode": "33188"}, content_type="text/plain")
+    info, data = subject.store.get_whole(key, size=10, if_match=etag)
+    assert data == b"0123456789"
+    assert info == subject.store.head(subject.key("a"))
+    with pytest.raises(PreconditionFailed):
+        subject.store.get_whole(key, size=10, if_match=ETag("0" * 32))
+    with pytest.raises(Missing):
+        subject.store.get_whole(subject.key("nothing"), size=10, if_match=etag)
+    with pytest.raises(Corrupt):
+        subject.store.get_whole(key, size=9, if_match=etag)
+
+
 @pytest.mark.parametrize("name", ODD_NAMES, ids=lambda name: ascii(name)[:20])
 def test_odd_names(subject: Subject, name: str) -> None:
     etag = subject.store.put(subject.key(name), name.encode(), metadata={"k": "v"}, content_type="text/plain")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from s3mount.config import PREFETCH_BYTES
 from s3mount.drive import Drive, DriveOptions
 from s3mount.keys import is_dir_key
 from s3mount.model import Caller, Fh
@@ -36,6 +37,7 @@ class Bench:
     delay_s: float = 0.0
     ttl_s: float = LONG_S
     cache_bytes: int = 128 * MIB
+    prefetch_bytes: int = PREFETCH_BYTES
     vfs: VfsOptions = field(default_factory=VfsOptions)
     page_size: int = 1000
     is_over: MemoryStore | None = None  # the bucket of another bench
@@ -57,6 +59,7 @@ class Bench:
                 cache_limit_bytes=self.cache_bytes,
                 write_back_delay_s=self.delay_s,
                 metadata_ttl_s=self.ttl_s,
+                prefetch_bytes=self.prefetch_bytes,
                 vfs=self.vfs,
             ),
         )

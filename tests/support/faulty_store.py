@@ -157,8 +157,12 @@ class FaultyStore:
     def head(self, key: ObjectKey) -> ObjectInfo:
         return self._call("head", key, lambda: self.inner.head(key))
 
-    def get(self, key: ObjectKey, *, start: int, end: int, if_match: ETag) -> bytes:
+    def get(self, key: ObjectKey, *, start: int, end: int, if_match: ETag) -> Body:
         return self._call("get", key, lambda: self.inner.get(key, start=start, end=end, if_match=if_match))
+
+    def get_whole(self, key: ObjectKey, *, size: int, if_match: ETag) -> tuple[ObjectInfo, Body]:
+        # One operation to S3 and to tests: a GET.
+        return self._call("get", key, lambda: self.inner.get_whole(key, size=size, if_match=if_match))
 
     def put(
         self, key: ObjectKey, body: Body, *, metadata: Mapping[str, str], content_type: str, condition: Condition = ANY

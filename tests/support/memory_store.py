@@ -140,6 +140,14 @@ class MemoryStore:
             raise Corrupt(f"{len(body)} bytes are fewer than {end} ({key!r})")
         return body[start:end]
 
+    def get_whole(self, key: ObjectKey, *, size: int, if_match: ETag) -> tuple[ObjectInfo, bytes]:
+        with self._lock:
+            self._count("GetObject")
+            found = self._find_version(key, if_match)
+        if size != len(found.body):
+            raise Corrupt(f"{len(found.body)} bytes are not {size} ({key!r})")
+        return found.info(key, with_metadata=True), found.body
+
     def put(
         self, key: ObjectKey, body: Body, *, metadata: Mapping[str, str], content_type: str, condition: Condition = ANY
     ) -> ETag:

@@ -10,7 +10,7 @@ from s3mount.cache.disk import Buffer, DiskFile, LocalDisk
 from s3mount.cache.extents import Extents
 from s3mount.cache.filecache import FileCache
 from s3mount.cache.trust import TAG_BYTES
-from s3mount.model import CacheRow, ETag, Ino, ObjectKey, RemoteObject
+from s3mount.model import CacheRow, ETag, Ino, ObjectInfo, ObjectKey, RemoteObject
 from tests.support.memory_store import MemoryStore
 
 KIB = 1 << 10
@@ -207,6 +207,12 @@ class SlowStore(MemoryStore):
         self.waiting.release()
         assert self.hold.wait(10)
         return super().get(key, start=start, end=end, if_match=if_match)
+
+    def get_whole(self, key: ObjectKey, *, size: int, if_match: ETag) -> tuple[ObjectInfo, bytes]:
+        self.gets.append((0, size))
+        self.waiting.release()
+        assert self.hold.wait(10)
+        return super().get_whole(key, size=size, if_match=if_match)
 
     def object(self, key: str, body: bytes) -> RemoteObject:
         return RemoteObject(ObjectKey(key), self.foreign_put(key, body), len(body))

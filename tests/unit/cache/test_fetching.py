@@ -1,3 +1,4 @@
+import random
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import islice
@@ -39,7 +40,8 @@ def test_sequential_reader_is_fetched_ahead_of_in_blocks(bench: Bench) -> None:
     remote = bench.store.object("a", body)
     got = b"".join(cache.read(INO, remote, start=n, end=n + 256 * KIB) for n in range(0, len(body), 256 * KIB))
     assert got == body
-    assert sorted(bench.store.gets) == [(n * 8 * MIB, (n + 1) * 8 * MIB) for n in range(5)]
+    start = [(0, 512 * KIB), (512 * KIB, 1536 * KIB), (1536 * KIB, 8 * MIB)]
+    assert sorted(bench.store.gets) == start + [(n * 8 * MIB, (n + 1) * 8 * MIB) for n in range(1, 5)]
 
 
 def test_only_the_head_of_a_large_object(bench: Bench) -> None:
@@ -47,7 +49,19 @@ def test_only_the_head_of_a_large_object(bench: Bench) -> None:
     cache = bench.restart()
     remote = bench.store.object("a", content(MIB) * 40)
     cache.read(INO, remote, start=0, end=4096)
-    assert bench.store.gets == [(0, 8 * MIB)]
+    assert bench.store.gets == [(0, 512 * KIB)]
+
+
+def test_a_file_read_all_over_takes_larger_pieces(bench: Bench) -> None:
+    body = content(8 * MIB) * 4
+    remote = bench.store.object("a", body)
+    starts = [n * 128 * KIB for n in range(len(body) // (128 * KIB))]
+    random.Random(1).shuffle(starts)
+    for start in starts:
+        assert bench.cache.read(INO, remote, start=start, end=start + 4096) == body[start : start + 4096]
+    fetched = sum(end - start for start, end in bench.store.gets)
+    assert len(bench.store.gets) < len(starts) / 3
+    assert fetched < 1.25 * len(body)
 
 
 def test_random_reads_fetch_what_they_need(bench: Bench) -> None:

@@ -21,6 +21,7 @@ from s3mount.errors import (
 )
 from s3mount.model import ETag, ObjectKey
 from s3mount.store.base import ABSENT, matches
+from s3mount.store.gets import HOT_BYTES_MAX
 from s3mount.store.s3 import S3Store, open_store
 from s3mount.store.settings import StoreSettings
 from tests.unit.store.conftest import Endpoint, Reply, error_reply
@@ -154,10 +155,20 @@ def test_error_inside_a_200_is_an_error(store: S3Store, endpoint: Endpoint) -> N
         store.copy_part(KEY, "id", 1, source=KEY, source_etag=ETag("e"), start=0, end=1)
 
 
-def test_short_body_is_corrupt(store: S3Store, endpoint: Endpoint) -> None:
-    endpoint.replies = [Reply(206, b"01234", promised=10)]
-    with pytest.raises(Corrupt):
-        store.get(KEY, start=0, end=10, if_match=ETag("e"))
+@pytest.mark.parametrize(("promised", "kind"), [(10, Unreachable), (HOT_BYTES_MAX + 1, Corrupt)])
+def test_body_cut_short(store: S3Store, endpoint: Endpoint, promised: int, kind: type[StoreError]) -> None:
+    endpoint.replies = [Reply(206, b"01234", promised=promised)]
+    with pytest.raises(kind):
+        store.get(KEY, start=0, end=promised, if_match=ETag("e"))
+
+
+# awscrt complains of such a header in its own thread.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_metadata_that_is_not_utf8_comes_with_the_whole_object(store: S3Store, endpoint: Endpoint) -> None:
+    headers = {"x-amz-meta-note": "caf\xe9", "ETag": '"e"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
+    endpoint.replies = [Reply(200, b"0123", headers=headers)]
+    info, data = store.get_whole(KEY, size=4, if_match=ETag("e"))
+    assert (info.metadata, info.size, data) == ({"note": "caf\xe9"}, 4, b"0123")
 
 
 def test_body_of_another_length_is_corrupt(store: S3Store, endpoint: Endpoint) -> None:
