@@ -7,6 +7,9 @@ AddressingStyle = Literal["auto", "path", "virtual"]
 
 CONNECT_TIMEOUT_S_MAX = 5.0
 
+# S3 answers a copy when it is made, and one of 5 GiB takes a minute or two.
+COPY_PATIENCE = 4
+
 # A body adds to its request's deadline at this rate, so that a slow line shared by many uploads still gets through.
 # A connection on which nothing moves at all is given up much earlier.
 BODY_BYTES_PER_S_MIN = 32 << 10
@@ -56,6 +59,11 @@ class StoreSettings:
     def deadline_s(self, body_bytes: int) -> float:
         """How long a call that sends `body_bytes`, or changes something otherwise, may take."""
         return self.request_deadline_s + body_bytes / BODY_BYTES_PER_S_MIN
+
+    @property
+    def copy_deadline_s(self) -> float:
+        """How long a call that copies inside S3 may take."""
+        return self.request_deadline_s * COPY_PATIENCE
 
     def asking_deadline_for_s(self, reply_bytes: int) -> float:
         """How long a call that only asks, for so many bytes, may take."""
