@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from s3mount.bandwidth import UNLIMITED, Bandwidth, parse_bandwidth
 from s3mount.errors import UsageError
 
 CACHE_LIMIT_BYTES_MIN: Final = 1 << 20
@@ -82,6 +83,7 @@ class MountConfig:
     write_back_delay_s: float = 1.0
     metadata_ttl_s: float = 60.0
     offline_timeout_s: float = 30.0
+    bandwidth: Bandwidth = UNLIMITED
     read_only: bool = False
     allow_other: bool = False
     umask: int = 0o022
@@ -227,6 +229,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "write-back-delay": parse_duration,
     "metadata-ttl": parse_duration,
     "offline-timeout": _parse_offline_timeout,
+    "bandwidth-limit": lambda text: parse_bandwidth(text, parse_size),
     "uid": _parse_id,
     "gid": _parse_id,
     "umask": _parse_umask,
@@ -318,6 +321,8 @@ def build_config(
         if name in values
     }
     optional |= {f"{name.replace('-', '_')}_s": values[name] for name in _DURATION_SETTINGS if name in values}
+    if "bandwidth-limit" in values:
+        optional["bandwidth"] = values["bandwidth-limit"]
     if "fsync" in values:
         optional["fsync_mode"] = FsyncMode(values["fsync"])
     if "atime" in values:

@@ -137,6 +137,7 @@ class S3Store:
                 missing = end - start
                 while missing and (piece := body.read(min(missing, READ_BYTES))):
                     patience.heard()
+                    attempts.extend(self._sender.throttle.down.take(len(piece)))
                     pieces.append(piece)
                     missing -= len(piece)
                     if missing and not attempts.remaining_s():

@@ -19,6 +19,7 @@ from s3mount.store.request_counter import RequestCounter
 from s3mount.store.retry import Attempts
 from s3mount.store.s3_errors import CredentialsExpired, ErrorContext
 from s3mount.store.settings import StoreSettings
+from s3mount.store.token_bucket import Throttle
 
 Result = TypeVar("Result")
 
@@ -41,6 +42,7 @@ class Sender:
         self._counter = counter
         self._context = context
         self._stopping = threading.Event()
+        self.throttle = Throttle(settings.bandwidth, self._stopping.wait)
         self._crt_lock = threading.Lock()
         self._crt: CrtClient | None = None
 
@@ -79,7 +81,9 @@ class Sender:
         return Attempts(self._settings.deadline_s(0), self._stopping).run(self.translated(operation, request))
 
     def send_hot(self, operation: str, body_bytes: int, request: Callable[[float], Result]) -> Result:
-        """One request through awscrt, retried; `request` takes the time it may wait."""
+        """One request through awscrt, retried; `request` takes the time it may wait, not counting what is waited for
+        the bandwidth."""
+        self.throttle.up.take(body_bytes)
         return self._send_hot(operation, self._settings.deadline_s(body_bytes), request)
 
     def send_copy(self, operation: str, request: Callable[[float], Result]) -> Result:

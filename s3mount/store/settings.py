@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from s3mount.bandwidth import UNLIMITED, Bandwidth
+
 AddressingStyle = Literal["auto", "path", "virtual"]
 
 CONNECT_TIMEOUT_S_MAX = 5.0
@@ -23,7 +25,8 @@ class StoreSettings:
     `prefix`: "" or a key prefix that ends in "/". `storage_class`: given to new objects. `request_deadline_s`: how
     long a call that changes something may take with its quick retries, not counting `BODY_BYTES_PER_S_MIN` for the
     bytes it moves; `offline_timeout_s`: the same of one that only asks (LIST, HEAD, GET), which a person may wait for.
-    `connections`: how many requests may be in flight, for uploads and for everything else each.
+    `connections`: how many requests may be in flight, for uploads and for everything else each. `bandwidth`: how many
+    bytes of objects may go a second.
     """
 
     bucket: str
@@ -36,6 +39,7 @@ class StoreSettings:
     request_deadline_s: float = 60.0
     offline_timeout_s: float = 30.0
     connections: int = 32
+    bandwidth: Bandwidth = UNLIMITED
 
     def __post_init__(self) -> None:
         if self.prefix and not self.prefix.endswith("/"):
