@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from s3mount.bandwidth import UNLIMITED, Bandwidth, parse_bandwidth
 from s3mount.errors import UsageError
 
 CACHE_LIMIT_BYTES_MIN: Final = 1 << 20
@@ -84,6 +85,7 @@ class MountConfig:
     metadata_ttl_s: float = 60.0
     offline_timeout_s: float = 30.0
     prefetch_bytes: int = PREFETCH_BYTES
+    bandwidth: Bandwidth = UNLIMITED
     read_only: bool = False
     allow_other: bool = False
     umask: int = 0o022
@@ -235,6 +237,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "metadata-ttl": parse_duration,
     "offline-timeout": _parse_offline_timeout,
     "prefetch": _parse_prefetch,
+    "bandwidth-limit": lambda text: parse_bandwidth(text, parse_size),
     "uid": _parse_id,
     "gid": _parse_id,
     "umask": _parse_umask,
@@ -326,6 +329,8 @@ def build_config(
         if name in values
     }
     optional |= {f"{name.replace('-', '_')}_s": values[name] for name in _DURATION_SETTINGS if name in values}
+    if "bandwidth-limit" in values:
+        optional["bandwidth"] = values["bandwidth-limit"]
     if "fsync" in values:
         optional["fsync_mode"] = FsyncMode(values["fsync"])
     if "atime" in values:

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 from s3mount import __version__, keys
+from s3mount.bandwidth import Rates
 from s3mount.bindings import RunBinding, load_binding
 from s3mount.check.checker import check
 from s3mount.check.context import CheckContext
@@ -26,6 +27,7 @@ from s3mount.remote.defaults import Defaults
 from s3mount.remote.refresh import Refresher
 from s3mount.store.s3 import open_store
 from s3mount.store.settings import StoreSettings
+from s3mount.store.token_bucket import minute_of_day
 from s3mount.vfs.context import VfsOptions
 from s3mount.writeback.writeback import Backlog, Left
 
@@ -73,6 +75,7 @@ class MountHandlers:
             "cache_bytes": drive.cache.used_bytes,
             "cache_limit_bytes": drive.cache.limit_bytes,
             "cache_damaged": drive.cache.damaged,
+            "bandwidth_limit": _shown_rates(self._config.bandwidth.at(minute_of_day())),
             "conflicts": conflicts,
             "conditional_writes": writeback.conditional_writes.value,
             "errors": [
@@ -122,6 +125,10 @@ class MountHandlers:
     def _go_on(self, _: Backlog) -> None:
         if self._ends_at_once.is_set():
             raise _Interrupted
+
+
+def _shown_rates(rates: Rates) -> Mapping[str, int | None]:
+    return {"up": rates.up, "down": rates.down}
 
 
 def _progress(backlog: Backlog) -> DrainProgress:
@@ -193,6 +200,7 @@ def _store_settings(config: MountConfig) -> StoreSettings:
         addressing_style=config.addressing_style,  # type: ignore[arg-type]  # the parser lets nothing else through
         storage_class=config.storage_class,
         offline_timeout_s=config.offline_timeout_s,
+        bandwidth=config.bandwidth,
     )
 
 

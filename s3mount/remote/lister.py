@@ -112,10 +112,12 @@ class Lister:
             log.debug("the probe of ino %d failed: %s", ino, error)
 
     def ensure_listed(self, ino: Ino) -> None:
-        """Return when every child the bucket has is in the index, however long ago that was learnt."""
+        """Return when every child the bucket has is in the index, however long ago that was learnt. Whoever asks goes
+        on to the directories below: what is not known of them is listed ahead."""
         directory = self._index.inodes.find(ino)
         if directory is not None and not directory.is_listed:
-            self._flights.run(ino, lambda: self._list(ino))
+            self._refresh(directory)
+            self._walks.begin_below(directory)
 
     def relist(self, ino: Ino, on_page: Callable[[], None]) -> None:
         """Return when the index has what the bucket had at some moment after the call. `on_page` is called after each

@@ -123,6 +123,11 @@ class Walk:
             self._earn(1)
         return is_served
 
+    def covers(self, key: ObjectKey) -> bool:
+        """Whether the walk is to come by the directories below this one."""
+        with self._lock:
+            return not self._is_over and (self._is_ahead(key) or key == self._root)
+
     def used(self) -> None:
         """A directory was asked for that the walk had brought up to date before."""
         with self._lock:

@@ -103,6 +103,20 @@ class Walks:
             self._context, parent.remote_key, directory.remote_key, None if above is None else (parent.ino, above[0])
         )
         walk.spoil(directory.ino)
+        self._begin(walk)
+
+    def begin_below(self, directory: Inode) -> None:
+        """All directories below this one, which was just listed, will be asked for: list them, if there are any of
+        which not all is known and no walk comes by."""
+        if directory.remote_key is None:
+            return
+        children = [ino for _, ino in self._index.dentries.children(directory.ino)]
+        if not any(child.is_dir and not child.is_listed for child in self._index.inodes.get_all(children)):
+            return
+        if not any(walk.covers(directory.remote_key) for walk in self._walks()):
+            self._begin(Walk(self._context, directory.remote_key, directory.remote_key, None))
+
+    def _begin(self, walk: Walk) -> None:
         thread = threading.Thread(target=self._run, args=(walk,), name="walk", daemon=True)
         with self._lock:
             if not self._is_possible or self._saved < CREDIT_FIRST or len(self._running) >= WALKS_MAX:

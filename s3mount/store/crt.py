@@ -1,14 +1,15 @@
 """The hot path to S3: single requests through the AWS common runtime, which does HTTP, TLS and signing off the GIL.
 
-Used by S3Store from many threads. Sends PutObject, UploadPart, HeadObject and GetObject as they are: no splitting and
-no translation of errors. Host, scheme and addressing are botocore's choice, credentials come from its chain.
+Used by S3Store from many threads. Sends requests with small replies as they are: no splitting and no translation of
+errors. Host, scheme and addressing are botocore's choice, credentials come from its chain.
 """
 
 import io
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -42,6 +43,24 @@ MEMORY_BYTES_MAX = 2 << 30
 FEWEST_RETRIES = S3RetryConfig(max_retries=1, initial_bucket_capacity=1)
 
 
+@dataclass(slots=True)
+class CrtReply:
+    """A successful reply. Header names are in lower case."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    pieces: list[bytes] = field(default_factory=list)
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.pieces)
+
+    def on_headers(self, headers: list[tuple[str, str]], **_: object) -> None:
+        self.headers.update((name.lower(), value) for name, value in headers)
+
+    def on_body(self, **received: Any) -> None:
+        self.pieces.append(received["chunk"])
+
+
 class CrtClient:
     """One bucket through one endpoint."""
 
@@ -70,13 +89,13 @@ class CrtClient:
         headers: Sequence[tuple[str, str]] = (),
         query: str = "",
         body: Body | None = None,
-        on_body: Callable[[bytes], None] | None = None,
         timeout_s: float,
-    ) -> Mapping[str, str]:
-        """One request for the object `key` (with its prefix); returns the headers of a successful
-        reply, their names in lower case. `on_body` gets the body of a successful reply, in order.
+    ) -> CrtReply:
+        """One request for the object `key` (with its prefix), or for the bucket when that is empty; returns the
+        successful reply.
 
-        Raises awscrt's exceptions, S3ResponseError among them, and Unreachable after `timeout_s` or close().
+        Raises awscrt's exceptions, S3ResponseError among them, and Unreachable after `timeout_s` or close(). The
+        runtime shows nothing of a reply before all of it is there.
         """
         self._refresh_credentials()
         path = self._base_path + quote(key, safe="/~")
@@ -87,14 +106,7 @@ class CrtClient:
             stream = io.BytesIO(body)
             fields.append(("Content-Length", str(len(body))))
         http_request = HttpRequest(method, f"{path}?{query}" if query else path, HttpHeaders(fields), stream)
-        reply: dict[str, str] = {}
-
-        def on_headers(headers: list[tuple[str, str]], **_: object) -> None:
-            reply.update((name.lower(), value) for name, value in headers)
-
-        def on_piece(**arguments: Any) -> None:
-            if on_body is not None:
-                on_body(arguments["chunk"])
+        reply = CrtReply()
 
         # The runtime signs each try anew, its own retries too, so this is where tries are counted.
         tries = 0
@@ -108,11 +120,11 @@ class CrtClient:
         signing = create_default_s3_signing_config(
             region=self._region, credential_provider=AwsCredentialsProvider.new_delegate(credentials)
         )
-        request = self._begin(operation, http_request, signing, on_headers, on_piece)
+        request = self._begin(operation, http_request, signing, reply)
         try:
             request.finished_future.result(timeout_s)
         except S3ResponseError as error:
-            if error.status_code == 412 and tries > 1 and method == "PUT":
+            if error.status_code == 412 and tries > 1 and method != "GET":
                 # The runtime's first try may be the very write that made its second one fail.
                 raise Unreachable(f"the answer of {self._host} was lost ({operation})") from error
             raise
@@ -141,12 +153,7 @@ class CrtClient:
             shutdown_event.wait(CLOSE_DEADLINE_S)
 
     def _begin(
-        self,
-        operation: str,
-        http_request: HttpRequest,
-        signing: AwsSigningConfig,
-        on_headers: Callable[..., None],
-        on_body: Callable[..., None],
+        self, operation: str, http_request: HttpRequest, signing: AwsSigningConfig, reply: CrtReply
     ) -> S3Request:
         # make_request only queues; holding the lock over it means that close() sees every request there is.
         with self._lock:
@@ -157,8 +164,8 @@ class CrtClient:
                 operation_name=operation,
                 request=http_request,
                 signing_config=signing,
-                on_headers=on_headers,
-                on_body=on_body,
+                on_headers=reply.on_headers,
+                on_body=reply.on_body,
             )
             self._in_flight.add(request)
             return request

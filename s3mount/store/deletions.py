@@ -3,14 +3,17 @@
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html
 """
 
+import base64
 import contextlib
+import hashlib
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any
 
 from s3mount.errors import Missing, StoreError
 from s3mount.model import ETag, ObjectKey
-from s3mount.store import wire
+from s3mount.store import documents, wire
+from s3mount.store.crt import CrtReply
+from s3mount.store.documents import Document
 from s3mount.store.s3_errors import ErrorContext
 from s3mount.store.sender import Sender
 
@@ -18,9 +21,7 @@ DELETE_KEYS_MAX = 1000
 
 
 class Deletions:
-    def __init__(self, client: Any, bucket: str, prefix: str, sender: Sender, context: ErrorContext) -> None:
-        self._client = client
-        self._bucket = bucket
+    def __init__(self, prefix: str, sender: Sender, context: ErrorContext) -> None:
         self._prefix = prefix
         self._sender = sender
         self._context = context
@@ -40,25 +41,30 @@ class Deletions:
         return failed
 
     def _delete_batch(self, versions: Mapping[ObjectKey, ETag | None]) -> dict[ObjectKey, StoreError]:
-        # Without quotes, as S3's own examples of this element have it.
-        listed = [
-            {"Key": self._prefix + key} | ({} if etag is None else {"ETag": etag}) for key, etag in versions.items()
-        ]
-        reply = self._sender.send(
-            "DeleteObjects",
-            lambda: self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": listed, "Quiet": True}),
-        )
+        body = documents.deletion(self._prefix, versions)
+        # S3 refuses the request without a checksum, and this is the one that every server knows.
+        digest = hashlib.md5(body, usedforsecurity=False).digest()
+        headers = [("Content-MD5", base64.b64encode(digest).decode()), ("Content-Type", "application/xml")]
+
+        def request(timeout_s: float) -> Document:
+            reply = self._sender.hot().send(
+                "DeleteObjects", "POST", "", headers=headers, query="delete=", body=body, timeout_s=timeout_s
+            )
+            return self._sender.document("DeleteObjects", reply)
+
         failed: dict[ObjectKey, StoreError] = {}
-        for refused in reply.get("Errors", ()):
-            error = self._context.refusal("DeleteObjects", refused.get("Code", ""), None, refused.get("Message", ""))
+        for refused in self._sender.send_hot("DeleteObjects", len(body), request).not_deleted():
+            error = self._context.refusal("DeleteObjects", refused.code, None, refused.message)
             if not isinstance(error, Missing):
-                failed[ObjectKey(refused.get("Key", "")[len(self._prefix) :])] = error
+                failed[ObjectKey(refused.key[len(self._prefix) :])] = error
         return failed
 
     def _delete_one(self, key: ObjectKey, etag: ETag | None) -> None:
-        condition = {} if etag is None else {"IfMatch": wire.quoted(etag)}
+        headers = [] if etag is None else [("If-Match", wire.quoted(etag))]
+
+        def request(timeout_s: float) -> CrtReply:
+            hot = self._sender.hot()
+            return hot.send("DeleteObject", "DELETE", self._prefix + key, headers=headers, timeout_s=timeout_s)
+
         with contextlib.suppress(Missing):
-            self._sender.send(
-                "DeleteObject",
-                lambda: self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key, **condition),
-            )
+            self._sender.send_hot("DeleteObject", 0, request)

@@ -45,10 +45,13 @@ class Gets:
         return wire.object_info(key, headers), data
 
     def _get(self, key: ObjectKey, size: int, if_match: ETag, where: str | None) -> tuple[Headers, Body]:
+        is_hot = size <= HOT_BYTES_MAX
+        if is_hot:
+            self._sender.throttle.down.take(size)
         attempts = self._sender.asking_attempts(size)
 
         def request() -> tuple[Headers, Body]:
-            if size <= HOT_BYTES_MAX:
+            if is_hot:
                 try:
                     return self._get_hot(key, size, if_match, where, attempts)
                 except AwsCrtError as error:
@@ -66,15 +69,12 @@ class Gets:
         headers = [("If-Match", wire.quoted(if_match))]
         # S3 tells the checksum of whole objects only, and only to who asks for no range.
         headers.append(("x-amz-checksum-mode", "ENABLED") if where is None else ("Range", where))
-        pieces: list[bytes] = []
         timeout_s = patience.left_s(attempts.attempt_timeout_s)
-        reply = self._sender.hot().send(
-            "GetObject", "GET", self._prefix + key, headers=headers, timeout_s=timeout_s, on_body=pieces.append
-        )
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        reply = self._sender.hot().send("GetObject", "GET", self._prefix + key, headers=headers, timeout_s=timeout_s)
+        data = reply.body
         if len(data) != size:
             raise Corrupt(f"{len(data)} bytes came instead of {size} ({key!r})")
-        return reply, data
+        return reply.headers, data
 
     def _get_large(
         self, key: ObjectKey, size: int, if_match: ETag, where: str | None, attempts: Attempts
@@ -91,6 +91,7 @@ class Gets:
             view, at = memoryview(data), 0
             while at < size and (count := body.readinto(view[at : at + READ_BYTES])):
                 patience.heard()
+                attempts.extend(self._sender.throttle.down.take(count))
                 at += count
                 if at < size and not attempts.remaining_s():
                     raise Unreachable(f"{size - at} bytes did not come in time ({key!r})")

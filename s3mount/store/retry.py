@@ -31,6 +31,11 @@ class Attempts:
         # A try begun later could not end in time.
         self._last_start = now + self.attempt_timeout_s
 
+    def extend(self, by_s: float) -> None:
+        """So long was waited for something else than S3."""
+        self._deadline += by_s
+        self._last_start += by_s
+
     def remaining_s(self) -> float:
         return max(0.0, self._deadline - time.monotonic())
 

@@ -1,7 +1,7 @@
 """ObjectStore over any S3: the contract of store/base.py, method by method.
 
 Made by open_store for the composition root; used by the cache, the write-back loop and the listing code from many
-threads. Small hot requests go through awscrt, everything else through boto3, which is faster at large replies.
+threads. Requests with small replies go through awscrt; GET, which boto3 is faster at, and what is rare through boto3.
 Keeps no copy of what it reads.
 """
 
@@ -16,7 +16,7 @@ from awscrt.exceptions import AwsCrtError
 
 from s3mount.errors import Corrupt, Missing, Rejected, StoreError
 from s3mount.model import ETag, ObjectInfo, ObjectKey
-from s3mount.store import access, patience, s3_client, wire
+from s3mount.store import access, s3_client, wire
 from s3mount.store.base import (
     ANY,
     Body,
@@ -26,7 +26,9 @@ from s3mount.store.base import (
     StoreProperties,
     UploadInfo,
 )
+from s3mount.store.crt import CrtReply
 from s3mount.store.deletions import Deletions
+from s3mount.store.documents import Document
 from s3mount.store.gets import Gets
 from s3mount.store.part_sums import FULL_OBJECT, PartChecksum, PartSums
 from s3mount.store.request_counter import RequestCounter
@@ -38,8 +40,10 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-LIST_KEYS_MAX = 1000
 PAGES_MAX = 10_000
+
+# What a page of a listing may come to.
+LIST_REPLY_BYTES = 1 << 19
 
 
 def open_store(settings: StoreSettings) -> "S3Store":
@@ -68,7 +72,7 @@ class S3Store:
         self._part_sums = PartSums()
         self._sender = Sender(settings, boto, counter, self._context)
         self._gets = Gets(settings, boto, self._sender)
-        self._deletions = Deletions(boto.client, self._bucket, self._prefix, self._sender, self._context)
+        self._deletions = Deletions(self._prefix, self._sender, self._context)
 
     @property
     def properties(self) -> StoreProperties:
@@ -88,37 +92,23 @@ class S3Store:
     def list_page(
         self, prefix: ObjectKey, *, delimiter: str = "/", token: str | None = None, after: ObjectKey | None = None
     ) -> ListPage:
-        arguments: dict[str, Any] = {"Prefix": self._prefix + prefix, "MaxKeys": LIST_KEYS_MAX}
-        if delimiter:
-            arguments["Delimiter"] = delimiter
-        if token is not None:
-            arguments["ContinuationToken"] = token
-        elif after is not None:
-            arguments["StartAfter"] = self._prefix + after
-        # Not asked for by us: botocore asks for URL-encoded keys, and decodes them, only when it does so itself.
-        attempts = self._sender.asking_attempts()
-        reply = attempts.run(
-            self._sender.translated(
-                "ListObjectsV2", lambda: self._asker.list_objects_v2(Bucket=self._bucket, **arguments)
-            )
+        query = wire.list_query(
+            self._prefix + prefix,
+            delimiter=delimiter,
+            token=token,
+            after=None if after is None else self._prefix + after,
         )
-        skip = len(self._prefix)
-        objects = [
-            ObjectInfo(
-                ObjectKey(found["Key"][skip:]),
-                found["Size"],
-                wire.shown_etag(found.get("ETag")),
-                wire.time_ns(found["LastModified"]),
-            )
-            for found in reply.get("Contents", ())
-        ]
-        prefixes = [ObjectKey(found["Prefix"][skip:]) for found in reply.get("CommonPrefixes", ())]
-        return ListPage(objects, prefixes, reply.get("NextContinuationToken") if reply["IsTruncated"] else None)
+
+        def request(timeout_s: float) -> ListPage:
+            reply = self._sender.hot().send("ListObjectsV2", "GET", "", query=query, timeout_s=timeout_s)
+            return self._sender.document("ListObjectsV2", reply).listing(self._prefix)
+
+        return self._sender.ask("ListObjectsV2", LIST_REPLY_BYTES, request)
 
     def head(self, key: ObjectKey) -> ObjectInfo:
         def request(timeout_s: float) -> Mapping[str, str]:
             try:
-                return self._sender.hot().send("HeadObject", "HEAD", self._prefix + key, timeout_s=timeout_s)
+                return self._sender.hot().send("HeadObject", "HEAD", self._prefix + key, timeout_s=timeout_s).headers
             except AwsCrtError as error:
                 if error.name != "AWS_ERROR_CRT_CALLBACK_EXCEPTION":
                     raise
@@ -126,10 +116,7 @@ class S3Store:
             reply = self._asker.head_object(Bucket=self._bucket, Key=self._prefix + key)
             return reply["ResponseMetadata"]["HTTPHeaders"]
 
-        attempts = self._sender.asking_attempts()
-        # Patience is asked in each try: a person may be waiting, and the tries before have used some of it up.
-        asked = self._sender.translated("HeadObject", lambda: request(patience.left_s(attempts.attempt_timeout_s)))
-        return wire.object_info(key, attempts.run(asked))
+        return wire.object_info(key, self._sender.ask("HeadObject", 0, request))
 
     def get(self, key: ObjectKey, *, start: int, end: int, if_match: ETag) -> Body:
         return self._gets.part(key, start, end, if_match) if start < end else b""
@@ -143,22 +130,28 @@ class S3Store:
         wire.check_metadata(metadata)
         # Checked by S3 before it makes the object, so bytes that changed on the way are refused.
         checksum = checksums.crc64nvme(body).to_bytes(8, "big")
-        headers = [
-            ("Content-Type", content_type),
-            ("x-amz-checksum-crc64nvme", base64.b64encode(checksum).decode()),
-            *((wire.METADATA_HEADER + name, value) for name, value in metadata.items()),
-            *wire.condition_headers(condition).items(),
-        ]
-        if self._settings.storage_class:
-            headers.append(("x-amz-storage-class", self._settings.storage_class))
+        headers = self._object_headers(metadata, content_type, condition)
+        headers.append(("x-amz-checksum-crc64nvme", base64.b64encode(checksum).decode()))
 
-        def request(timeout_s: float) -> Mapping[str, str]:
+        def request(timeout_s: float) -> CrtReply:
             hot = self._sender.hot()
             return hot.send("PutObject", "PUT", self._prefix + key, headers=headers, body=body, timeout_s=timeout_s)
 
         with absent_fails(condition):
             reply = self._sender.send_hot("PutObject", len(body), request)
-        return wire.written_etag(reply.get("etag"))
+        return wire.written_etag(reply.headers.get("etag"))
+
+    def _object_headers(
+        self, metadata: Mapping[str, str], content_type: str, condition: Condition
+    ) -> list[tuple[str, str]]:
+        headers = [
+            ("Content-Type", content_type),
+            *((wire.METADATA_HEADER + name, value) for name, value in metadata.items()),
+            *wire.condition_headers(condition).items(),
+        ]
+        if self._settings.storage_class:
+            headers.append(("x-amz-storage-class", self._settings.storage_class))
+        return headers
 
     def copy(
         self,
@@ -171,21 +164,31 @@ class S3Store:
         condition: Condition = ANY,
     ) -> ETag:
         wire.check_metadata(metadata)
-        arguments: dict[str, Any] = {
-            "CopySource": {"Bucket": self._bucket, "Key": self._prefix + source},
-            "CopySourceIfMatch": wire.quoted(source_etag),
-            "MetadataDirective": "REPLACE",
-            "Metadata": metadata,
-            "ContentType": content_type,
-            **self._storage_class,
-            **wire.condition_arguments(condition),
-        }
+        headers = self._object_headers(metadata, content_type, condition)
+        headers.append(("x-amz-metadata-directive", "REPLACE"))
+        return self._copy("CopyObject", target, source, source_etag, headers)[0]
+
+    def _copy(
+        self,
+        operation: str,
+        target: ObjectKey,
+        source: ObjectKey,
+        source_etag: ETag,
+        headers: Sequence[tuple[str, str]],
+        query: str = "",
+    ) -> tuple[ETag, str | None]:
+        """ETag and, where S3 tells it, checksum of the copy."""
+        source_headers = wire.copy_source_headers(self._bucket, self._prefix + source, source_etag)
+
+        def request(timeout_s: float) -> Document:
+            reply = self._sender.hot().send(
+                operation, "PUT", self._prefix + target,
+                headers=[*headers, *source_headers], query=query, timeout_s=timeout_s,
+            )  # fmt: skip
+            return self._sender.document(operation, reply)
+
         with archived_is_explained(self._bucket, self._prefix + source):
-            reply = self._sender.send(
-                "CopyObject",
-                lambda: self._client.copy_object(Bucket=self._bucket, Key=self._prefix + target, **arguments),
-            )
-        return wire.written_etag(reply["CopyObjectResult"].get("ETag"))
+            return self._sender.send_copy(operation, request).copied()
 
     def delete(self, versions: Mapping[ObjectKey, ETag | None]) -> Mapping[ObjectKey, StoreError]:
         return self._deletions.delete(versions)
@@ -219,31 +222,21 @@ class S3Store:
         headers = [self._part_sums.part_header(upload_id, number, body)]
         query = wire.part_query(upload_id, number)
 
-        def request(timeout_s: float) -> Mapping[str, str]:
+        def request(timeout_s: float) -> CrtReply:
             return self._sender.hot().send(
                 "UploadPart", "PUT", self._prefix + key, headers=headers, query=query, body=body, timeout_s=timeout_s
             )
 
-        return wire.written_etag(self._sender.send_hot("UploadPart", len(body), request).get("etag"))
+        return wire.written_etag(self._sender.send_hot("UploadPart", len(body), request).headers.get("etag"))
 
     def copy_part(
         self, key: ObjectKey, upload_id: str, number: int, *, source: ObjectKey, source_etag: ETag, start: int, end: int
     ) -> ETag:
-        arguments: dict[str, Any] = {
-            "UploadId": upload_id,
-            "PartNumber": number,
-            "CopySource": {"Bucket": self._bucket, "Key": self._prefix + source},
-            "CopySourceIfMatch": wire.quoted(source_etag),
-            "CopySourceRange": f"bytes={start}-{end - 1}",
-        }
-        with archived_is_explained(self._bucket, self._prefix + source):
-            reply = self._sender.send(
-                "UploadPartCopy",
-                lambda: self._client.upload_part_copy(Bucket=self._bucket, Key=self._prefix + key, **arguments),
-            )
-        result = reply["CopyPartResult"]
-        self._part_sums.copied(upload_id, number, end - start, result.get("ChecksumCRC64NVME"))
-        return wire.written_etag(result.get("ETag"))
+        headers = [("x-amz-copy-source-range", f"bytes={start}-{end - 1}")]
+        query = wire.part_query(upload_id, number)
+        etag, checksum = self._copy("UploadPartCopy", key, source, source_etag, headers, query)
+        self._part_sums.copied(upload_id, number, end - start, checksum)
+        return etag
 
     def list_parts(self, key: ObjectKey, upload_id: str) -> Sequence[PartInfo]:
         return self._all_pages(

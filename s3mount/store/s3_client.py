@@ -6,7 +6,6 @@ Called once by open_store. The client is used from many threads; it does not ret
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,7 +14,6 @@ import botocore.session
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
-from botocore.utils import parse_timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -45,7 +43,6 @@ def build(settings: StoreSettings, count: Callable[[str], None]) -> Boto:
     """Make the client. Raises botocore's exceptions, e.g. for an unknown profile, and UsageError for its endpoint.
     Finding credentials may ask the instance metadata service, for a few seconds when there is none."""
     core = botocore.session.Session(profile=settings.profile)
-    core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_parse_time)
     provider = RereadProvider(lambda: botocore.session.Session(profile=settings.profile).get_credentials())
     core.register_component("credential_provider", provider)
     session = boto3.Session(botocore_session=core, region_name=settings.region)
@@ -115,11 +112,3 @@ def _find_base_url(client: "S3Client", bucket: str) -> str:
         client.put_object(Bucket=bucket, Key="k")
     client.meta.events.unregister(event_name, note)
     return urls[0].removesuffix("k")
-
-
-def _parse_time(text: str) -> datetime:
-    """botocore's own parser goes through every format it knows, which is most of the cost of a listing."""
-    try:
-        return datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return parse_timestamp(text)

@@ -13,11 +13,13 @@ from awscrt.exceptions import AwsCrtError
 
 from s3mount.errors import Unreachable
 from s3mount.store import patience, s3_client
-from s3mount.store.crt import CrtClient
+from s3mount.store.crt import CrtClient, CrtReply
+from s3mount.store.documents import Document
 from s3mount.store.request_counter import RequestCounter
 from s3mount.store.retry import Attempts
 from s3mount.store.s3_errors import CredentialsExpired, ErrorContext
 from s3mount.store.settings import StoreSettings
+from s3mount.store.token_bucket import Throttle
 
 Result = TypeVar("Result")
 
@@ -40,6 +42,7 @@ class Sender:
         self._counter = counter
         self._context = context
         self._stopping = threading.Event()
+        self.throttle = Throttle(settings.bandwidth, self._stopping.wait)
         self._crt_lock = threading.Lock()
         self._crt: CrtClient | None = None
 
@@ -54,21 +57,42 @@ class Sender:
                 self._crt = CrtClient(self._boto, self._settings, self._counter.add)
             return self._crt
 
+    def ask(self, operation: str, reply_bytes: int, request: Callable[[float], Result]) -> Result:
+        """One request through awscrt that changes nothing, retried; `request` takes the time it may wait."""
+        attempts = self.asking_attempts(reply_bytes)
+        # Patience is asked in each try: a person may be waiting, and the tries before have used some of it up.
+        return attempts.run(self.translated(operation, lambda: request(patience.left_s(attempts.attempt_timeout_s))))
+
+    def document(self, operation: str, reply: CrtReply) -> Document:
+        """What the reply says. Raises StoreError when it is an error after all; within a request, so that it counts
+        as one of its tries."""
+        document = Document(reply.body)
+        refused = document.refusal()
+        if refused is not None:
+            raise self._context.refusal(operation, refused.code, 500, refused.message)
+        return document
+
     def asking_attempts(self, reply_bytes: int = 0) -> Attempts:
         """For requests that somebody waits for."""
         return Attempts(self._settings.asking_deadline_for_s(reply_bytes), self._stopping)
 
     def send(self, operation: str, request: Callable[[], Result]) -> Result:
         """One request through boto3, retried."""
-        return self._attempts(0).run(self.translated(operation, request))
+        return Attempts(self._settings.deadline_s(0), self._stopping).run(self.translated(operation, request))
 
     def send_hot(self, operation: str, body_bytes: int, request: Callable[[float], Result]) -> Result:
-        """One request through awscrt, retried; `request` takes the time it may wait."""
-        attempts = self._attempts(body_bytes)
-        return attempts.run(self.translated(operation, lambda: request(attempts.attempt_timeout_s)))
+        """One request through awscrt, retried; `request` takes the time it may wait, not counting what is waited for
+        the bandwidth."""
+        self.throttle.up.take(body_bytes)
+        return self._send_hot(operation, self._settings.deadline_s(body_bytes), request)
 
-    def _attempts(self, body_bytes: int) -> Attempts:
-        return Attempts(self._settings.deadline_s(body_bytes), self._stopping)
+    def send_copy(self, operation: str, request: Callable[[float], Result]) -> Result:
+        """The same of a request that copies inside S3."""
+        return self._send_hot(operation, self._settings.copy_deadline_s, request)
+
+    def _send_hot(self, operation: str, deadline_s: float, request: Callable[[float], Result]) -> Result:
+        attempts = Attempts(deadline_s, self._stopping)
+        return attempts.run(self.translated(operation, lambda: request(attempts.attempt_timeout_s)))
 
     def translated(self, operation: str, request: Callable[[], Result]) -> Callable[[], Result]:
         """`request`, but what it raises is a StoreError."""

@@ -3,9 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from s3mount.bandwidth import UNLIMITED, Bandwidth
+
 AddressingStyle = Literal["auto", "path", "virtual"]
 
 CONNECT_TIMEOUT_S_MAX = 5.0
+
+# S3 answers a copy when it is made, and one of 5 GiB takes a minute or two.
+COPY_PATIENCE = 4
 
 # A body adds to its request's deadline at this rate, so that a slow line shared by many uploads still gets through.
 # A connection on which nothing moves at all is given up much earlier.
@@ -20,7 +25,8 @@ class StoreSettings:
     `prefix`: "" or a key prefix that ends in "/". `storage_class`: given to new objects. `request_deadline_s`: how
     long a call that changes something may take with its quick retries, not counting `BODY_BYTES_PER_S_MIN` for the
     bytes it moves; `offline_timeout_s`: the same of one that only asks (LIST, HEAD, GET), which a person may wait for.
-    `connections`: how many requests may be in flight, for uploads and for everything else each.
+    `connections`: how many requests may be in flight, for uploads and for everything else each. `bandwidth`: how many
+    bytes of objects may go a second.
     """
 
     bucket: str
@@ -33,6 +39,7 @@ class StoreSettings:
     request_deadline_s: float = 60.0
     offline_timeout_s: float = 30.0
     connections: int = 32
+    bandwidth: Bandwidth = UNLIMITED
 
     def __post_init__(self) -> None:
         if self.prefix and not self.prefix.endswith("/"):
@@ -56,6 +63,11 @@ class StoreSettings:
     def deadline_s(self, body_bytes: int) -> float:
         """How long a call that sends `body_bytes`, or changes something otherwise, may take."""
         return self.request_deadline_s + body_bytes / BODY_BYTES_PER_S_MIN
+
+    @property
+    def copy_deadline_s(self) -> float:
+        """How long a call that copies inside S3 may take."""
+        return self.request_deadline_s * COPY_PATIENCE
 
     def asking_deadline_for_s(self, reply_bytes: int) -> float:
         """How long a call that only asks, for so many bytes, may take."""

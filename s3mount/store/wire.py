@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from awscrt import checksums
 
@@ -18,6 +18,8 @@ from s3mount.model import ETag, ObjectInfo, ObjectKey
 from s3mount.store.base import Body, Condition, ConditionKind, PartInfo, UploadInfo
 
 METADATA_HEADER = "x-amz-meta-"
+
+LIST_KEYS_MAX = 1000
 
 # XML 1.0 has no way to write these, so a key with one cannot be named in a DeleteObjects request.
 NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
@@ -91,6 +93,24 @@ def check_body(key: ObjectKey, data: Body, checksum: str | None) -> None:
     """Raise Corrupt when the whole object's CRC64NVME, as S3 told it, is not that of its bytes."""
     if checksum is not None and base64.b64decode(checksum) != checksums.crc64nvme(data).to_bytes(8, "big"):
         raise Corrupt(f"the bytes that came are not those of {key!r}: their checksum is another")
+
+
+def list_query(prefix: str, *, delimiter: str, token: str | None, after: str | None) -> str:
+    """Of ListObjectsV2. Keys are asked for URL-encoded: not all of them could be written in XML."""
+    fields = {"list-type": "2", "encoding-type": "url", "max-keys": str(LIST_KEYS_MAX), "prefix": prefix}
+    if delimiter:
+        fields["delimiter"] = delimiter
+    if token is not None:
+        fields["continuation-token"] = token
+    elif after is not None:
+        fields["start-after"] = after
+    return urlencode(fields, quote_via=quote, safe="~")
+
+
+def copy_source_headers(bucket: str, key: str, etag: ETag) -> list[tuple[str, str]]:
+    """What is copied, and only while it is that version."""
+    source = quote(f"{bucket}/{key}", safe="/~")
+    return [("x-amz-copy-source", source), ("x-amz-copy-source-if-match", quoted(etag))]
 
 
 def part_query(upload_id: str, number: int) -> str:

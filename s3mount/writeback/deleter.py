@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 1000
 WAIT_FOR_PUT_NS = 1_000_000_000
-WAIT_FOR_CHILDREN_NS = 200_000_000
+# A directory is looked at again when something below it was deleted, and this often in case that was not by us.
+WAIT_FOR_CHILDREN_NS = 2_000_000_000
 REFUSED_MAX = 100_000
 # Unless it is encrypted with a key of KMS or of the client, and then it is looked at.
 EMPTY_ETAG = ETag(hashlib.md5(b"", usedforsecurity=False).hexdigest())
@@ -218,6 +219,7 @@ class Deleter:
         with self._index.transaction():
             self._context.guard.note(done)
             self._index.tombstones.remove(done)
+            self._index.tombstones.set_due({above for key in done for above in keys.ancestor_keys(key)}, now_ns)
             self._index.tombstones.set_due(errors, now_ns + int(back_off_s(6) * 1e9))
         with self._lock:
             for key in done:

@@ -66,6 +66,7 @@ class Mover:
         is new in the bucket. One transaction, however many children."""
         self._context.lister.ensure_listed(inode.ino)
         self._context.attributes.ensure(inode.ino)  # its marker is written anew under the new key
+        self._context.attributes.prefetch(self._unknown_children(inode.ino))
         now_ns = self._context.clock.now_ns()
         with self._index.transaction():
             now = self._index.inodes.find(inode.ino)
@@ -80,6 +81,12 @@ class Mover:
             self._index.inodes.bump_children(now.ino, now_ns)
             self._index.tombstones.put(now.remote_key, now.remote_etag, now_ns)
             self._index.inodes.update(now._replace(remote_key=None, remote_etag=None))
+
+    def _unknown_children(self, ino: Ino) -> list[Ino]:
+        """Whose metadata is to be asked for before each can be moved."""
+        with self._index.locked():
+            children = [child for _, child in self._index.dentries.children(ino)]
+            return [child.ino for child in self._index.inodes.get_all(children) if not child.metadata_known]
 
     def make_way(self, inode: Inode, blocker: Inode) -> bool:
         """Get `inode` nearer to the key that `blocker` occupies; True when nothing there is in its way. Raises

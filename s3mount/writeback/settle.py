@@ -68,20 +68,20 @@ class Settlement:
             if is_same and snapshot.is_file and snapshot.link_of is None:
                 context.cache.mark_clean(snapshot.ino, settle)
             else:
-                with self._index.transaction():
-                    settle()
+                settle()
         context.totals.count_upload(snapshot.size if snapshot.content_owed else 0)
 
     def _settle(self, snapshot: Inode, key: ObjectKey, etag: ETag, *, has_metadata: bool) -> None:
-        self._context.guard.note([key])
-        inode = self._index.inodes.find(snapshot.ino)
-        if inode is None:
-            self._index.tombstones.put(key, etag, self._context.clock.now_ns())
-            self._index.cache_entries.remove(snapshot.ino)
-        elif inode.is_dir and self._index.dentries.written_key(inode) != key:
-            self._leave_stray_marker(inode, key, etag)
-        else:
-            self._record(inode, snapshot, key, etag, has_metadata=has_metadata)
+        with self._index.transaction():
+            self._context.guard.note([key])
+            inode = self._index.inodes.find(snapshot.ino)
+            if inode is None:
+                self._index.tombstones.put(key, etag, self._context.clock.now_ns())
+                self._index.cache_entries.remove(snapshot.ino)
+            elif inode.is_dir and self._index.dentries.written_key(inode) != key:
+                self._leave_stray_marker(inode, key, etag)
+            else:
+                self._record(inode, snapshot, key, etag, has_metadata=has_metadata)
 
     def copied(self, before: Inode, snapshot: Inode, key: ObjectKey, etag: ETag) -> bool:
         """The object at `key` has the bytes and the metadata of `snapshot`, a copy that the empty file `before` is to

@@ -371,3 +371,43 @@ def test_what_a_walk_found_is_fresh_for_no_longer_than_promised(
     assert paths(bench) == keys
     bench.memory.foreign_put("t/d0007/new", b"new")
     until(lambda: "new" in bench.names("/t/d0007"), 3)
+
+
+def test_a_moved_tree_is_listed_ahead(bench: Bench) -> None:
+    """Each directory must be known before it hands its move down."""
+    keys = fill(bench.memory, directories=300, files=5)
+    bench.fs.rename("/t", "/u")
+    bench.drain()
+    assert bench.bucket() == {key.replace("t/", "u/"): b"x" for key in keys}
+    assert listings(bench) <= 8, "the root, t, and two pages of what is below; a page more where one comes too late"
+    assert paths(bench) == {key.replace("t/", "u/") for key in keys}
+
+
+def test_a_moved_tree_that_nobody_can_walk_is_listed_directory_by_directory(make_bench: Make) -> None:
+    bench = make_bench(ttl_s=0.0)
+    keys = fill(bench.memory, directories=30, files=5)
+    bench.fs.rename("/t", "/u")
+    bench.drain()
+    assert bench.bucket() == {key.replace("t/", "u/"): b"x" for key in keys}
+    assert bench.store.count("walk_page") == 0
+
+
+def test_a_moved_tree_whose_walk_fails_is_listed_directory_by_directory(bench: Bench) -> None:
+    keys = fill(bench.memory, directories=30, files=5)
+    bench.store.fail("walk_page", times=FOR_GOOD)
+    bench.fs.rename("/t", "/u")
+    bench.drain()
+    assert bench.bucket() == {key.replace("t/", "u/"): b"x" for key in keys}
+
+
+def test_a_foreign_file_in_a_moved_tree_moves_along_while_it_is_listed(bench: Bench) -> None:
+    keys = fill(bench.memory, directories=20, files=5)
+
+    def put(operation: str, _: str, moment: Moment) -> None:
+        if (operation, moment) == ("walk_page", Moment.BEFORE):
+            bench.memory.foreign_put("t/d0019/z", b"x")
+
+    bench.store.watch = put
+    bench.fs.rename("/t", "/u")
+    bench.drain()
+    assert bench.bucket() == {key.replace("t/", "u/"): b"x" for key in keys | {"t/d0019/z"}}

@@ -24,6 +24,7 @@ FLOOR_0 = {
     "metadata",
     "foreign_metadata",
     "config",
+    "bandwidth",
     "ending",
     "private",
 }

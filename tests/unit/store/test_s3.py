@@ -281,6 +281,17 @@ def test_silence_is_unreachable_in_time(endpoint: Endpoint) -> None:
         store.close()
 
 
+def test_a_copy_is_waited_for_longer(endpoint: Endpoint) -> None:
+    """S3 answers when it has copied, which may be five gigabytes."""
+    store = open_store(StoreSettings("bucket", endpoint_url=endpoint.url, request_deadline_s=1))
+    endpoint.replies = [Reply(body=b"<CopyObjectResult><ETag>e</ETag></CopyObjectResult>", delay_s=1.2)]
+    try:
+        assert store.copy(KEY, KEY, source_etag=ETag("e"), metadata={}, content_type="text/x") == "e"
+        assert len(endpoint.requests) == 1
+    finally:
+        store.close()
+
+
 def test_close_ends_what_is_in_flight(endpoint: Endpoint) -> None:
     store = open_store(StoreSettings("bucket", endpoint_url=endpoint.url))
     endpoint.replies = [Reply(delay_s=2)]
