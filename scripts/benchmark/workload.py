@@ -134,9 +134,11 @@ class Workload:
             self.measures.numbers[f"fio 1 MiB {kind} MB/s"] = report["jobs"][0][kind]["bw_bytes"] / 1e6
 
     def _fio_random(self) -> None:
+        # Some end while they still owe it, and fio would write a new file, straight into the cache.
+        self._wait_prefixes({"seq.": 1})
         self._remount(clear=True)
         for name in ("cold", "warm"):
-            options = ("--rw=randread", "--bs=4k", f"--size={self._fio_mib}M", "--io_size=4M", "--randseed=1")
+            options = ("--rw=randread", "--bs=4k", f"--size={self._fio_mib}M", "--io_size=4M", "--randseed=1", "--allow_file_create=0")
             report = self._fio("seq", *options)
             self.measures.numbers[f"random 4 KiB reads {name} /s"] = report["jobs"][0]["read"]["iops"]
 
