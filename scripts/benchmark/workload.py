@@ -138,14 +138,8 @@ class Workload:
         self._wait_prefixes({"seq.": 1})
         self._remount(clear=True)
         for name in ("cold", "warm"):
-            options = (
-                "--rw=randread",
-                "--bs=4k",
-                f"--size={self._fio_mib}M",
-                "--io_size=4M",
-                "--randseed=1",
-                "--allow_file_create=0",
-            )
+            options = ["--rw=randread", "--bs=4k", f"--size={self._fio_mib}M", "--io_size=4M", "--randseed=1"]
+            options += ["--allow_file_create=0"]
             report = self._fio("seq", *options)
             self.measures.numbers[f"random 4 KiB reads {name} /s"] = report["jobs"][0]["read"]["iops"]
 
