@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 WORKERS = 16
 IDLE_S_MAX = 1.0
 BUSY_POLL_S = 0.02
+# What is written in less than this goes up after it, not against it: both want the same processor, disk and server.
+STREAM_AFTER_NS = 5 * 10**9
 STREAM_LOOK_NS = 2 * 10**9  # how often a file that is being written is looked at for parts to send
 OPEN_HOLD_NS = 30 * 10**9  # a file open for writing and changed within this time is left to its writer
 DELETE_PAUSE_S = 0.2
@@ -188,7 +190,9 @@ class Scheduler:
 
     def _start_stream(self, inode: Inode, now_ns: int) -> bool:
         """Send what is complete of a file that is still being written."""
-        if not self._streamer.is_worth_a_look(inode) or not self._is_held_by_writer(inode.ino):
+        if now_ns - inode.owed_since_ns < STREAM_AFTER_NS or not self._streamer.is_worth_a_look(inode):
+            return False
+        if not self._is_held_by_writer(inode.ino):
             return False
         wanted = self._keys_of(inode)
         if self._setbacks.of(inode.ino).until_ns > now_ns or not self._claims.claim(inode.ino, wanted):

@@ -27,6 +27,7 @@ Make = Callable[..., Bench]
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler, "STREAM_LOOK_NS", 10**7)
+    monkeypatch.setattr(scheduler, "STREAM_AFTER_NS", 0)
 
 
 def stamp(number: int, turn: int = 0) -> bytes:
