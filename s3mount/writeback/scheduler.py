@@ -7,7 +7,7 @@ failed for now makes its inode due later, twice as late each time; one refused f
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from s3mount.ending import end_pool
@@ -20,6 +20,7 @@ from s3mount.writeback.context import BACK_OFF_S_MAX, WriteBackContext
 from s3mount.writeback.deleter import Deleter
 from s3mount.writeback.moves import Mover, find_blocker
 from s3mount.writeback.multipart import ContentMoved, MultipartUpload
+from s3mount.writeback.pace import Pace
 from s3mount.writeback.pending import PendingUploads
 from s3mount.writeback.setbacks import Setbacks
 from s3mount.writeback.settle import Settlement
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 WORKERS = 16
 IDLE_S_MAX = 1.0
 BUSY_POLL_S = 0.02
+WAKE_BELOW = WORKERS // 2  # so that small files are begun several at a time, not one for each that ends
+FULL_S_MAX = 0.05
 # What is written in less than this goes up after it, not against it: both want the same processor, disk and server.
 STREAM_AFTER_NS = 5 * 10**9
 STREAM_LOOK_NS = 2 * 10**9  # how often a file that is being written is looked at for parts to send
@@ -54,6 +57,7 @@ class Scheduler:
         multipart: MultipartUpload,
         pending: PendingUploads,
         claims: Claims,
+        pace: Pace,
         is_held: Callable[[Ino], bool],
         on_progress: Callable[[], None],
         delay_ns: int,
@@ -69,6 +73,7 @@ class Scheduler:
         self._multipart = multipart
         self._pending = pending
         self._claims = claims
+        self._pace = pace
         self._is_held_by_writer = is_held
         self._on_progress = on_progress
         self._due_within_ns = delay_ns + DUE_SLACK_NS
@@ -117,7 +122,7 @@ class Scheduler:
         now_ns = self._context.clock.now_ns()
         started = 0
         free = WORKERS - self._claims.count()
-        if free > 0:
+        if free > 0 and not self._pace.gives_way(self._index.inodes.next_due_ns()):
             for inode in self._index.inodes.due(now_ns, free, self._claims.has_ino):
                 started += self._start(inode, now_ns)
         for ino in self._pending.unwanted():
@@ -133,7 +138,7 @@ class Scheduler:
 
     def _pause_s(self, started: int) -> float:
         if self._claims.count() >= WORKERS:
-            return IDLE_S_MAX  # the next worker that ends wakes us
+            return FULL_S_MAX
         times = (self._index.inodes.next_due_ns(), self._index.tombstones.next_due_ns())
         due = [due_ns for due_ns in times if due_ns is not None]
         if not due:
@@ -238,8 +243,12 @@ class Scheduler:
                 log.exception("write-back of ino %d stumbled; it is tried again", ino)
                 self._postpone(ino)
         finally:
-            self._claims.release(ino, wanted)
-            self._on_progress()
+            self._release(ino, wanted)
+
+    def _release(self, ino: Ino, wanted: Collection[ObjectKey]) -> None:
+        self._claims.release(ino, wanted)
+        self._on_progress()
+        if self._claims.count() <= WAKE_BELOW:
             self._wake.set()
 
     def _stream(self, ino: Ino, wanted: set[ObjectKey]) -> None:
@@ -255,9 +264,7 @@ class Scheduler:
             log.exception("sending parts of ino %d stumbled; it is tried again", ino)
             self._postpone(ino)
         finally:
-            self._claims.release(ino, wanted)
-            self._on_progress()
-            self._wake.set()
+            self._release(ino, wanted)
 
     def _abandon(self, ino: Ino) -> None:
         """Abort the pending upload of an inode that went away, or owes nothing any more."""
@@ -268,9 +275,7 @@ class Scheduler:
         except Exception:
             log.exception("aborting the upload of ino %d stumbled; it is tried again", ino)
         finally:
-            self._claims.release(ino, ())
-            self._on_progress()
-            self._wake.set()
+            self._release(ino, ())
 
     def _take_step(self, inode: Inode, wanted: set[ObjectKey]) -> None:
         key = self._index.dentries.path_key(inode)

@@ -17,6 +17,7 @@ from s3mount.writeback.copies import Copier
 from s3mount.writeback.deleter import Deleter
 from s3mount.writeback.moves import Mover
 from s3mount.writeback.multipart import MultipartUpload
+from s3mount.writeback.pace import Pace
 from s3mount.writeback.pending import PendingUploads
 from s3mount.writeback.scheduler import Scheduler
 from s3mount.writeback.settle import Settlement
@@ -73,6 +74,7 @@ class WriteBack:
         self._hurry_until_s = 0.0
         self._pending = PendingUploads(context.index, context.locks)
         self._multipart = MultipartUpload(context, self._pending)
+        self._pace = Pace(context.clock, self._is_hurried)
         settlement = Settlement(context)
         self._deleter = Deleter(context, self._claims)
         self._copier = Copier(context, settlement, self._pending, self._claims)
@@ -86,6 +88,7 @@ class WriteBack:
             multipart=self._multipart,
             pending=self._pending,
             claims=self._claims,
+            pace=self._pace,
             is_held=lambda ino: is_open_for_write(ino) and not self._is_hurried(),
             on_progress=self._signal_progress,
             delay_ns=self._configured_delay_ns,
@@ -122,6 +125,8 @@ class WriteBack:
 
     def notify(self) -> None:
         """Something was changed just now."""
+        if self.delay_ns:
+            self._pace.note_change()
         self._scheduler.notify(self.delay_ns / 1e9)
 
     def before_change(self, ino: Ino, start: int, end: int | None) -> None:
