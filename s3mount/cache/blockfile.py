@@ -397,8 +397,3 @@ class BlockFile:
             raise disk_failure("remove", self.ino, error) from error
         finally:
             self._account_locked(before)
-
-    def name_synced_locked(self, count: int) -> None:
-        """The directory entry was synced when `lazy.unsynced_names` was `count`."""
-        if self.lazy.unsynced_names == count:
-            self.lazy.unsynced_names = 0

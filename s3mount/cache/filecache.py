@@ -310,7 +310,7 @@ class FileCache:
             raise disk_failure("sync", ino, error) from error
         if names:
             with self._files.locked(ino) as file:
-                file.name_synced_locked(names)
+                file.lazy.name_synced(names)
 
     def save(self, ino: Ino, along: Callable[[], None] | None = None) -> None:
         """What is present and dirty survives kill -9 on return, and so does what `along` changes in the index, in the

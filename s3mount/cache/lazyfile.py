@@ -95,6 +95,11 @@ class LazyFile:
         self._was_unlinked = True
         self.is_settled = False
 
+    def name_synced(self, count: int) -> None:
+        """The directory entry was synced when `unsynced_names` was `count`."""
+        if self.unsynced_names == count:
+            self.unsynced_names = 0
+
     def pread(self, size: int, offset: int) -> bytes:
         return (self._file or self.opened(create=False)).pread(size, offset)
 

@@ -123,12 +123,13 @@ class Deleter:
 
     def _spare(self, key: ObjectKey) -> None:
         """Someone else's version stays, and is shown at the next use of its directory."""
-        self._record([key], {})
-        for above in [*reversed(keys.ancestor_keys(key)), keys.ROOT_KEY]:
-            directory = self._index.inodes.with_remote_key(above, is_dir=True)
-            if directory is not None:
-                self._context.lister.invalidate(directory.ino)
-                break
+        with self._index.transaction():  # whoever finds the tombstone gone lists the directory anew
+            self._record([key], {})
+            for above in [*reversed(keys.ancestor_keys(key)), keys.ROOT_KEY]:
+                directory = self._index.inodes.with_remote_key(above, is_dir=True)
+                if directory is not None:
+                    self._context.lister.invalidate(directory.ino)
+                    break
         log.warning("%r was written by someone else since its removal here: their version stays", key)
 
     def _send(self, versions: Mapping[ObjectKey, ETag | None]) -> None:

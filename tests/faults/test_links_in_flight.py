@@ -171,8 +171,8 @@ def test_content_that_did_not_reach_all_names(bench: Bench) -> None:
     bench.store.fail("copy", "c", times=FOR_GOOD)
     bench.write("/a", b"two")
     until(lambda: bench.bucket()["b"] == b"two")
-    bench.store.heal()
     bench.start_empty()
+    bench.store.heal()
     for name in "cab":
         bench.fs.getattr(f"/{name}")
     bench.drain()
