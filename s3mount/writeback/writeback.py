@@ -21,6 +21,7 @@ from s3mount.writeback.pace import Pace
 from s3mount.writeback.pending import PendingUploads
 from s3mount.writeback.scheduler import Scheduler
 from s3mount.writeback.settle import Settlement
+from s3mount.writeback.steps import Steps
 from s3mount.writeback.uploader import Uploader
 
 log = logging.getLogger(__name__)
@@ -78,12 +79,18 @@ class WriteBack:
         settlement = Settlement(context)
         self._deleter = Deleter(context, self._claims)
         self._copier = Copier(context, settlement, self._pending, self._claims)
-        self._scheduler = Scheduler(
+        self._steps = Steps(
             context,
             uploader=Uploader(context, settlement, self._multipart),
             mover=Mover(context),
             settlement=settlement,
             conflicts=ConflictResolver(context),
+            pending=self._pending,
+            delay_ns=self._configured_delay_ns,
+        )
+        self._scheduler = Scheduler(
+            context,
+            steps=self._steps,
             deleter=self._deleter,
             multipart=self._multipart,
             pending=self._pending,
@@ -91,7 +98,6 @@ class WriteBack:
             pace=self._pace,
             is_held=lambda ino: is_open_for_write(ino) and not self._is_hurried(),
             on_progress=self._signal_progress,
-            delay_ns=self._configured_delay_ns,
         )
         self._unfinished = recovery.Unfinished()
         self._recovery = threading.Thread(target=self._recover, name="recovery", daemon=True)
@@ -173,7 +179,7 @@ class WriteBack:
         up."""
         deadline = time.monotonic() + deadline_s
         wanted = [inode for inode in map(self._index.inodes.find, inos) if inode is not None and inode.is_owed]
-        self._scheduler.forget_back_off(inode.ino for inode in wanted)
+        self._steps.setbacks.forget(inode.ino for inode in wanted)
         self._begin_drain(inode.ino for inode in wanted)
         try:
             while wanted := [inode for inode in wanted if self._still_owed(inode)]:
@@ -214,7 +220,7 @@ class WriteBack:
         is done that can be, or time is up: [] means that the bucket holds everything."""
         deadline = time.monotonic() + (deadline_s if deadline_s is not None else 10**9)
         self._deleter.forget_refusals()
-        self._scheduler.forget_back_off(None)
+        self._steps.setbacks.forget(None)
         with self._index.transaction():
             self._index.parked.clear()
             self._index.inodes.expedite(self._context.clock.now_ns(), with_parked=True)
