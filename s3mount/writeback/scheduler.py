@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from s3mount.ending import end_pool
-from s3mount.errors import Damaged, FsError, Missing, PreconditionFailed, Rejected, S3mountError, StoreError
+from s3mount.errors import Damaged, FsError, Missing, PreconditionFailed, Rejected, S3mountError, StoreError, Throttled
 from s3mount.index.schema import DUE_NEVER
 from s3mount.model import Ino, Inode, ObjectKey
 from s3mount.writeback.claims import Claims
@@ -20,7 +20,7 @@ from s3mount.writeback.conflict import ConflictResolver
 from s3mount.writeback.context import BACK_OFF_S_MAX, WriteBackContext
 from s3mount.writeback.deleter import Deleter
 from s3mount.writeback.moves import Mover, find_blocker
-from s3mount.writeback.multipart import ContentMoved, MultipartUpload
+from s3mount.writeback.multipart import PART_BYTES, ContentMoved, MultipartUpload
 from s3mount.writeback.pending import PendingUploads
 from s3mount.writeback.setbacks import Setbacks
 from s3mount.writeback.settle import Settlement
@@ -30,7 +30,6 @@ from s3mount.writeback.uploader import Uploader
 
 log = logging.getLogger(__name__)
 
-WORKERS = 16
 IDLE_S_MAX = 1.0
 BUSY_POLL_S = 0.02
 STREAM_LOOK_NS = 2 * 10**9  # how often a file that is being written is looked at for parts to send
@@ -77,7 +76,7 @@ class Scheduler:
         self._is_stopping = threading.Event()
         self._is_deleting = threading.Event()
         self._streamer = Streamer(context, multipart, pending, is_stopping=self._is_stopping.is_set)
-        self._pool = ThreadPoolExecutor(WORKERS + 1, thread_name_prefix="writeback")
+        self._pool = ThreadPoolExecutor(context.concurrency.limit_max + 1, thread_name_prefix="writeback")
         self._thread = threading.Thread(target=self._loop, name="scheduler", daemon=True)
 
     def start(self) -> None:
@@ -115,10 +114,13 @@ class Scheduler:
     def _start_due(self) -> int:
         now_ns = self._context.clock.now_ns()
         started = 0
-        free = WORKERS - self._claims.count()
+        free = self._free()
         if free > 0:
-            for inode in self._index.inodes.due(now_ns, free, self._claims.has_ino):
+            due = self._index.inodes.due(now_ns, free, self._claims.has_ino)
+            for inode in due:
                 started += self._start(inode, now_ns)
+            if len(due) == free:
+                self._context.concurrency.note_full()
         for ino in self._pending.unwanted():
             if self._claims.claim(ino, ()):
                 self._pool.submit(self._abandon, ino)
@@ -130,8 +132,13 @@ class Scheduler:
             started += 1
         return started
 
+    def _free(self) -> int:
+        """How many more inodes may be taken up now. Parts are limited where they are sent."""
+        concurrency = self._context.concurrency
+        return min(concurrency.limit + self._multipart.sending, concurrency.limit_max) - self._claims.count()
+
     def _pause_s(self, started: int) -> float:
-        if self._claims.count() >= WORKERS:
+        if self._free() <= 0:
             return IDLE_S_MAX  # the next worker that ends wakes us
         times = (self._index.inodes.next_due_ns(), self._index.tombstones.next_due_ns())
         due = [due_ns for due_ns in times if due_ns is not None]
@@ -300,6 +307,7 @@ class Scheduler:
             log.warning("upload of %r failed in the cache: %s", key, error)
             self._postpone(inode.ino)
         else:
+            self._context.concurrency.succeeded(inode.size if step is Step.PUT and inode.size <= PART_BYTES else 0)
             self.forget_back_off([inode.ino])
             self._hurry()
 
@@ -350,6 +358,8 @@ class Scheduler:
             self._postpone(inode.ino)  # a store that never agrees must not be asked in a tight loop
 
     def _failed(self, inode: Inode, key: ObjectKey, error: StoreError) -> None:
+        if isinstance(error, Throttled):
+            self._context.concurrency.strained()
         if error.temporary:
             wait_s = self._postpone(inode.ino)
             log.warning("upload of %r failed, again in %.0f s: %s", key, wait_s, error)
