@@ -29,6 +29,8 @@ DURATION_S_MAX: Final = 366 * 86400.0
 OFFLINE_TIMEOUT_S_MIN: Final = 1.0
 OFFLINE_TIMEOUT_S_MAX: Final = 3600.0
 PREFIX_BYTES_MAX: Final = 900
+UPLOAD_CONCURRENCY: Final = 16
+UPLOAD_CONCURRENCY_MAX: Final = 64
 ID_MAX: Final = (1 << 32) - 2
 FOLDER_NAME_LENGTH_MAX: Final = 60
 
@@ -85,6 +87,7 @@ class MountConfig:
     metadata_ttl_s: float = 60.0
     offline_timeout_s: float = 30.0
     prefetch_bytes: int = PREFETCH_BYTES
+    upload_concurrency: int = UPLOAD_CONCURRENCY
     bandwidth: Bandwidth = UNLIMITED
     read_only: bool = False
     allow_other: bool = False
@@ -171,6 +174,12 @@ def _parse_offline_timeout(text: str) -> float:
     return seconds
 
 
+def _parse_upload_concurrency(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= UPLOAD_CONCURRENCY_MAX:
+        raise UsageError(f"{text!r} is not from 1 to {UPLOAD_CONCURRENCY_MAX}: write for example 8")
+    return int(text)
+
+
 def _parse_endpoint(text: str) -> str:
     # Whatever stands before the last @ may be a password, and neither the text nor the error may show one.
     shown = text.rpartition("@")[2]
@@ -237,6 +246,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "metadata-ttl": parse_duration,
     "offline-timeout": _parse_offline_timeout,
     "prefetch": _parse_prefetch,
+    "upload-concurrency": _parse_upload_concurrency,
     "bandwidth-limit": lambda text: parse_bandwidth(text, parse_size),
     "uid": _parse_id,
     "gid": _parse_id,
@@ -329,6 +339,8 @@ def build_config(
         if name in values
     }
     optional |= {f"{name.replace('-', '_')}_s": values[name] for name in _DURATION_SETTINGS if name in values}
+    if "upload-concurrency" in values:
+        optional["upload_concurrency"] = values["upload-concurrency"]
     if "bandwidth-limit" in values:
         optional["bandwidth"] = values["bandwidth-limit"]
     if "fsync" in values:

@@ -24,6 +24,7 @@ from s3mount.remote.defaults import Defaults
 from s3mount.remote.guard import WriteGuard
 from s3mount.remote.lister import Lister
 from s3mount.store.base import ObjectStore
+from s3mount.store.concurrency import Concurrency
 from s3mount.vfs.archived import ArchivedFiles
 from s3mount.vfs.context import VfsContext, VfsOptions
 from s3mount.vfs.departed import Departed
@@ -50,6 +51,7 @@ class DriveOptions:
     source: str = "store"
     defaults: Defaults
     cache_limit_bytes: int
+    concurrency: Concurrency = field(default_factory=Concurrency)
     write_back_delay_s: float = 1.0
     may_probe: bool = False
     metadata_ttl_s: float = 60.0
@@ -88,6 +90,7 @@ class Drive:
         times are taken from. Raises MountError when the state folder cannot be used."""
         clock = SystemClock()
         self.store = store
+        self.concurrency = options.concurrency
         self._lock = StateLock(state_dir)
         self._closing = threading.Lock()
         self._is_closed = False
@@ -120,6 +123,7 @@ class Drive:
                 observer=observer,
                 clock=clock,
                 conditions=Conditions(store, self.index),
+                concurrency=options.concurrency,
             ),
             may_probe=options.may_probe,
             delay_s=options.write_back_delay_s,

@@ -25,6 +25,7 @@ from s3mount.drive import Drive, DriveOptions
 from s3mount.errors import NotDrained
 from s3mount.remote.defaults import Defaults
 from s3mount.remote.refresh import Refresher
+from s3mount.store.concurrency import Concurrency
 from s3mount.store.s3 import open_store
 from s3mount.store.settings import StoreSettings
 from s3mount.store.token_bucket import minute_of_day
@@ -75,6 +76,7 @@ class MountHandlers:
             "cache_bytes": drive.cache.used_bytes,
             "cache_limit_bytes": drive.cache.limit_bytes,
             "cache_damaged": drive.cache.damaged,
+            "upload_concurrency": {"limit": drive.concurrency.limit, "max": drive.concurrency.limit_max},
             "bandwidth_limit": _shown_rates(self._config.bandwidth.at(minute_of_day())),
             "conflicts": conflicts,
             "conditional_writes": writeback.conditional_writes.value,
@@ -144,10 +146,11 @@ def serve(config: MountConfig, on_ready: Callable[[], None]) -> int:
 
     Raises MountError or StoreError before `on_ready`, with nothing left mounted."""
     run_binding = load_binding()
-    store = open_store(_store_settings(config))
+    concurrency = Concurrency(config.upload_concurrency)
+    store = open_store(_store_settings(config), on_strain=concurrency.strained)
     try:
         store.check_access()
-        drive = Drive(store, config.state_dir, _drive_options(config, store.location))
+        drive = Drive(store, config.state_dir, _drive_options(config, store.location, concurrency))
         try:
             code = _serve_drive(config, drive, run_binding, on_ready)
         finally:
@@ -204,11 +207,12 @@ def _store_settings(config: MountConfig) -> StoreSettings:
     )
 
 
-def _drive_options(config: MountConfig, source: str) -> DriveOptions:
+def _drive_options(config: MountConfig, source: str, concurrency: Concurrency) -> DriveOptions:
     return DriveOptions(
         source=source,
         defaults=Defaults(config.uid, config.gid, config.umask),
         cache_limit_bytes=config.cache_limit_bytes,
+        concurrency=concurrency,
         write_back_delay_s=config.write_back_delay_s,
         may_probe=not config.read_only,
         metadata_ttl_s=config.metadata_ttl_s,

@@ -55,6 +55,7 @@ _HELP: Final = {
     "metadata-ttl": ("TIME", "How long a listing of the bucket is believed.  [default: 60s]"),
     "offline-timeout": ("TIME", "How long a file operation waits for a silent S3 before it fails.  [default: 30s]"),
     "prefetch": ("SIZE|off", "How much of small files is fetched before it is asked for.  [default: 32MiB]"),
+    "upload-concurrency": ("N", "How many uploads at once at most; how many is found out.  [default: 16]"),
     "bandwidth-limit": ("UP:DOWN[@TIMES]", "Bytes a second, by the time of day: 10M:off@08:00,1M:4M 19:00,off."),
     "uid": ("N", "Owner of objects without metadata.  [default: you]"),
     "gid": ("N", "Group of objects without metadata.  [default: yours]"),

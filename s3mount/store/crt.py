@@ -30,6 +30,7 @@ from botocore.exceptions import NoCredentialsError
 from s3mount.errors import Unreachable
 from s3mount.store.base import Body
 from s3mount.store.s3_client import Boto
+from s3mount.store.s3_errors import Silent
 from s3mount.store.settings import StoreSettings
 
 EVENT_LOOP_THREADS_MAX = 4
@@ -130,7 +131,7 @@ class CrtClient:
             raise
         except FutureTimeoutError as error:
             request.cancel()
-            raise Unreachable(f"no answer from {self._host} within {timeout_s:.0f} s ({operation})") from error
+            raise Silent(f"no answer from {self._host} within {timeout_s:.0f} s ({operation})") from error
         finally:
             with self._lock:
                 self._in_flight.discard(request)

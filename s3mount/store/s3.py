@@ -46,8 +46,9 @@ PAGES_MAX = 10_000
 LIST_REPLY_BYTES = 1 << 19
 
 
-def open_store(settings: StoreSettings) -> "S3Store":
-    """A store for one bucket; sends no S3 request. Raises StoreError or UsageError when the configuration
+def open_store(settings: StoreSettings, *, on_strain: Callable[[], None] = lambda: None) -> "S3Store":
+    """A store for one bucket; sends no S3 request. `on_strain` is called, from any thread, for each try that S3 was too
+    busy for: it asked to slow down, or did not answer in time. Raises StoreError or UsageError when the configuration
     cannot be used."""
     counter = RequestCounter()
     context = ErrorContext(settings.bucket, settings.endpoint_url or "S3")
@@ -55,11 +56,13 @@ def open_store(settings: StoreSettings) -> "S3Store":
         boto = s3_client.build(settings, counter.add)
     except REQUEST_ERRORS as error:
         raise context.translate(error, "opening the store") from error
-    return S3Store(settings, boto, counter)
+    return S3Store(settings, boto, counter, on_strain)
 
 
 class S3Store:
-    def __init__(self, settings: StoreSettings, boto: s3_client.Boto, counter: RequestCounter) -> None:
+    def __init__(
+        self, settings: StoreSettings, boto: s3_client.Boto, counter: RequestCounter, on_strain: Callable[[], None]
+    ) -> None:
         self._settings = settings
         self._client = boto.client
         self._asker = boto.asker
@@ -70,7 +73,7 @@ class S3Store:
         self._properties = StoreProperties(has_root_key=bool(settings.prefix))
         self._storage_class = {"StorageClass": settings.storage_class} if settings.storage_class else {}
         self._part_sums = PartSums()
-        self._sender = Sender(settings, boto, counter, self._context)
+        self._sender = Sender(settings, boto, counter, self._context, on_strain)
         self._gets = Gets(settings, boto, self._sender)
         self._deletions = Deletions(self._prefix, self._sender, self._context)
 

@@ -27,6 +27,10 @@ class UploadMissing(errors.Missing):
     """The multipart upload is unknown, as opposed to the object."""
 
 
+class Silent(errors.Unreachable):
+    """No answer came in time."""
+
+
 class CredentialsExpired(errors.Denied):
     """Temporary: the same request may succeed once the credentials were looked up again, or renewed by a person."""
 
@@ -57,7 +61,7 @@ CODES: Mapping[str, type[StoreError]] = {
     "RequestLimitExceeded": errors.Throttled,
     "TooManyRequests": errors.Throttled,
     "InternalError": errors.Unreachable,
-    "RequestTimeout": errors.Unreachable,
+    "RequestTimeout": Silent,
     "BadDigest": errors.Corrupt,
     "IncompleteBody": errors.Corrupt,
     "InvalidRange": errors.Corrupt,
@@ -88,7 +92,7 @@ STATUSES: Mapping[int, type[StoreError]] = {
     401: errors.Denied,
     403: errors.Denied,
     404: errors.Missing,
-    408: errors.Unreachable,
+    408: Silent,
     412: errors.PreconditionFailed,
     416: errors.Corrupt,
     429: errors.Throttled,
@@ -121,6 +125,7 @@ EXCEPTIONS: tuple[tuple[type[Exception], type[StoreError]], ...] = (
     (botocore.exceptions.IncompleteReadError, errors.Corrupt),
     (botocore.exceptions.ResponseStreamingError, errors.Corrupt),
     (botocore.exceptions.FlexibleChecksumError, errors.Corrupt),
+    (botocore.exceptions.ReadTimeoutError, Silent),
     (botocore.exceptions.ConnectionError, errors.Unreachable),
     (botocore.exceptions.HTTPClientError, errors.Unreachable),
     # A reply that cannot be understood comes from something in between that is not S3.
@@ -200,7 +205,7 @@ class ErrorContext:
             return f"no credentials found; looked in: {CREDENTIAL_SOURCES}"
         reason = error.name if isinstance(error, AwsCrtError) else str(error)
         one_line = " ".join(reason.split())
-        if kind is errors.Unreachable:
+        if issubclass(kind, errors.Unreachable):
             return f"cannot reach {self.endpoint_url}: {one_line} ({operation})"
         if kind is errors.Denied:
             return f"no usable credentials: {one_line}"

@@ -11,13 +11,13 @@ import botocore.exceptions
 import urllib3.exceptions
 from awscrt.exceptions import AwsCrtError
 
-from s3mount.errors import Unreachable
+from s3mount.errors import StoreError, Throttled, Unreachable
 from s3mount.store import patience, s3_client
 from s3mount.store.crt import CrtClient, CrtReply
 from s3mount.store.documents import Document
 from s3mount.store.request_counter import RequestCounter
 from s3mount.store.retry import Attempts
-from s3mount.store.s3_errors import CredentialsExpired, ErrorContext
+from s3mount.store.s3_errors import CredentialsExpired, ErrorContext, Silent
 from s3mount.store.settings import StoreSettings
 from s3mount.store.token_bucket import Throttle
 
@@ -35,8 +35,15 @@ REQUEST_ERRORS = (
 
 class Sender:
     def __init__(
-        self, settings: StoreSettings, boto: s3_client.Boto, counter: RequestCounter, context: ErrorContext
+        self,
+        settings: StoreSettings,
+        boto: s3_client.Boto,
+        counter: RequestCounter,
+        context: ErrorContext,
+        on_strain: Callable[[], None],
     ) -> None:
+        """`on_strain` is called for each try that S3 was too busy for."""
+        self._on_strain = on_strain
         self._settings = settings
         self._boto = boto
         self._counter = counter
@@ -104,13 +111,21 @@ class Sender:
                 result = request()
             except REQUEST_ERRORS as error:
                 translated_error = self._context.translate(error, operation)
+                self._look_for_strain(translated_error)
                 if isinstance(translated_error, CredentialsExpired) and self._boto.credentials is not None:
                     self._boto.credentials.reread()
                 raise translated_error from error
+            except StoreError as error:
+                self._look_for_strain(error)
+                raise
             patience.heard()
             return result
 
         return translated
+
+    def _look_for_strain(self, error: StoreError) -> None:
+        if isinstance(error, Throttled | Silent):
+            self._on_strain()
 
     def close(self) -> None:
         self._stopping.set()

@@ -16,6 +16,7 @@ from s3mount.remote.guard import WriteGuard
 from s3mount.remote.lister import Lister
 from s3mount.remote.merge import ForeignObserver
 from s3mount.store.base import ObjectStore
+from s3mount.store.concurrency import Concurrency
 from s3mount.writeback.conditions import Conditions
 
 
@@ -50,6 +51,7 @@ class WriteBackContext:
     observer: ForeignObserver
     clock: Clock
     conditions: Conditions
+    concurrency: Concurrency
     totals: Totals = field(default_factory=Totals)
 
     def on_record(self, ino: Ino) -> Inode | None:

@@ -19,7 +19,7 @@ from s3mount.ending import end_pool
 from s3mount.errors import Damaged, Missing, StoreError
 from s3mount.index.multiparts import RecordedUpload, SentPart
 from s3mount.metadata import decode
-from s3mount.model import ETag, Inode, ObjectKey
+from s3mount.model import ETag, Ino, Inode, ObjectKey
 from s3mount.store.base import Condition
 from s3mount.writeback.context import WriteBackContext
 from s3mount.writeback.pending import PendingUpload, PendingUploads
@@ -105,7 +105,14 @@ class MultipartUpload:
         self._pending = pending
         self._begun = threading.Condition()
         self._beginning: set[ObjectKey] = set()
-        self._pool = ThreadPoolExecutor(PARTS_IN_FLIGHT, thread_name_prefix="part")
+        self._sending: set[Ino] = set()
+        threads = min(PARTS_IN_FLIGHT, context.concurrency.limit_max)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="part")
+
+    @property
+    def sending(self) -> int:
+        """How many workers send nothing themselves, but wait for the parts of their file."""
+        return len(self._sending)
 
     # -- the whole object -----------------------------------------------------------------------------------------
 
@@ -261,17 +268,20 @@ class MultipartUpload:
         """Send those of `parts` that S3 does not have. `check` is called before each and may raise. Raises StoreError,
         FsError; parts that were finished are on record."""
         running: set[Future[None]] = set()
+        self._sending.add(inode.ino)
         try:
             for part in parts:
                 if pending.has(part.number, part.start, part.end):
                     continue
-                while len(running) >= PARTS_IN_FLIGHT:
+                while len(running) >= min(PARTS_IN_FLIGHT, self._context.concurrency.limit):
+                    self._context.concurrency.note_full()
                     running = self._collect(running)
                 check()
                 running.add(self._pool.submit(self._send_part, inode, pending, part))
             while running:
                 running = self._collect(running)
         finally:
+            self._sending.discard(inode.ino)
             wait(running)
 
     @staticmethod
@@ -300,6 +310,7 @@ class MultipartUpload:
             body = context.cache.read(inode.ino, base, start=part.start, end=part.end, for_upload=True)
             etag = context.store.upload_part(record.key, record.upload_id, part.number, body)
         self._pending.record_part(pending, SentPart(part.number, part.start, part.end, etag), changes)
+        context.concurrency.succeeded(0 if part.is_copied else part.end - part.start)
 
     def abandon(self, pending: PendingUpload) -> None:
         """It will not be continued: take its parts out of the bucket."""

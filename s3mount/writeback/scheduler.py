@@ -23,10 +23,8 @@ from s3mount.writeback.streaming import Streamer
 
 log = logging.getLogger(__name__)
 
-WORKERS = 16
 IDLE_S_MAX = 1.0
 BUSY_POLL_S = 0.02
-WAKE_BELOW = WORKERS // 2  # so that small files are begun several at a time, not one for each that ends
 FULL_S_MAX = 0.05
 # What is written in less than this goes up after it, not against it: both want the same processor, disk and server.
 STREAM_AFTER_NS = 5 * 10**9
@@ -64,7 +62,7 @@ class Scheduler:
         self._is_stopping = threading.Event()
         self._is_deleting = threading.Event()
         self._streamer = Streamer(context, multipart, pending, is_stopping=self._is_stopping.is_set)
-        self._pool = ThreadPoolExecutor(WORKERS + 1, thread_name_prefix="writeback")
+        self._pool = ThreadPoolExecutor(context.concurrency.limit_max + 1, thread_name_prefix="writeback")
         self._thread = threading.Thread(target=self._loop, name="scheduler", daemon=True)
 
     def start(self) -> None:
@@ -102,10 +100,13 @@ class Scheduler:
     def _start_due(self) -> int:
         now_ns = self._context.clock.now_ns()
         started = 0
-        free = WORKERS - self._claims.count()
+        free = self._free()
         if free > 0 and not self._pace.gives_way(self._index.inodes.next_due_ns()):
-            for inode in self._index.inodes.due(now_ns, free, self._claims.has_ino):
+            due = self._index.inodes.due(now_ns, free, self._claims.has_ino)
+            for inode in due:
                 started += self._start(inode, now_ns)
+            if len(due) == free:
+                self._context.concurrency.note_full()
         for ino in self._pending.unwanted():
             if self._claims.claim(ino, ()):
                 self._pool.submit(self._abandon, ino)
@@ -117,8 +118,13 @@ class Scheduler:
             started += 1
         return started
 
+    def _free(self) -> int:
+        """How many more inodes may be taken up now. Parts are limited where they are sent."""
+        concurrency = self._context.concurrency
+        return min(concurrency.limit + self._multipart.sending, concurrency.limit_max) - self._claims.count()
+
     def _pause_s(self, started: int) -> float:
-        if self._claims.count() >= WORKERS:
+        if self._free() <= 0:
             return FULL_S_MAX
         times = (self._index.inodes.next_due_ns(), self._index.tombstones.next_due_ns())
         due = [due_ns for due_ns in times if due_ns is not None]
@@ -207,7 +213,8 @@ class Scheduler:
     def _release(self, ino: Ino, wanted: Collection[ObjectKey]) -> None:
         self._claims.release(ino, wanted)
         self._on_progress()
-        if self._claims.count() <= WAKE_BELOW:
+        # Small files are begun several at a time, not one for each that ends.
+        if self._claims.count() <= self._context.concurrency.limit // 2:
             self._wake.set()
 
     def _stream(self, ino: Ino, wanted: set[ObjectKey]) -> None:

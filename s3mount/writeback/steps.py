@@ -6,13 +6,13 @@ inode due later, twice as late each time; one refused for good parks it.
 
 import logging
 
-from s3mount.errors import Damaged, FsError, Missing, PreconditionFailed, Rejected, S3mountError, StoreError
+from s3mount.errors import Damaged, FsError, Missing, PreconditionFailed, Rejected, S3mountError, StoreError, Throttled
 from s3mount.index.schema import DUE_NEVER
 from s3mount.model import ROOT_INO, Ino, Inode, ObjectKey
 from s3mount.writeback.conflict import ConflictResolver
 from s3mount.writeback.context import BACK_OFF_S_MAX, WriteBackContext
 from s3mount.writeback.moves import Mover, find_blocker
-from s3mount.writeback.multipart import ContentMoved
+from s3mount.writeback.multipart import PART_BYTES, ContentMoved
 from s3mount.writeback.pending import PendingUploads
 from s3mount.writeback.setbacks import Setbacks
 from s3mount.writeback.settle import Settlement
@@ -76,6 +76,7 @@ class Steps:
             log.warning("upload of %r failed in the cache: %s", key, error)
             self.postpone(inode.ino)
         else:
+            self._context.concurrency.succeeded(inode.size if step is Step.PUT and inode.size <= PART_BYTES else 0)
             self.setbacks.forget([inode.ino])
             return self._hurry()
         return False
@@ -157,6 +158,8 @@ class Steps:
             self.postpone(inode.ino)  # a store that never agrees must not be asked in a tight loop
 
     def _failed(self, inode: Inode, key: ObjectKey, error: StoreError) -> None:
+        if isinstance(error, Throttled):
+            self._context.concurrency.strained()
         if error.temporary:
             wait_s = self.postpone(inode.ino)
             log.warning("upload of %r failed, again in %.0f s: %s", key, wait_s, error)

@@ -329,3 +329,29 @@ def test_unknown_profile_is_rejected(endpoint: Endpoint) -> None:
 def test_settings_are_checked(arguments: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"^a (prefix|store)"):
         StoreSettings("bucket", **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("reply", "is_strain"),
+    [
+        (error_reply(503, "SlowDown"), True),
+        (error_reply(429, ""), True),
+        (Reply(delay_s=1), True),
+        (error_reply(500, "InternalError"), False),
+        (Reply(0), False),
+        (error_reply(403, "AccessDenied"), False),
+    ],
+    ids=["slow down", "429", "silence", "500", "lost", "denied"],
+)
+def test_what_says_that_s3_is_too_busy(endpoint: Endpoint, reply: Reply, is_strain: bool) -> None:
+    told: list[None] = []
+    deadline_s = 1 if reply.delay_s else 20
+    settings = StoreSettings("bucket", endpoint_url=endpoint.url, request_deadline_s=deadline_s)
+    store = open_store(settings, on_strain=lambda: told.append(None))
+    endpoint.replies = [reply]
+    try:
+        with pytest.raises(StoreError):
+            _put(store)
+    finally:
+        store.close()
+    assert bool(told) == is_strain
