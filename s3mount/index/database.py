@@ -11,7 +11,9 @@ import contextlib
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from s3mount.private import create_file
 
 CACHE_KIB = 64 << 10
 WAL_PAGES_MAX = 4000
+WANTED_AT_ONCE = 512
 
 # Of a full disk SQLite says the one when it writes a file, the other when it lengthens the map beside the log.
 _FULL_CODES = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
@@ -134,6 +137,23 @@ class Database:
         with self._lock:
             try:
                 return self._connection.execute(sql, arguments).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise _failure(error) from error
+
+    def rows_in(self, sql: str, wanted: Iterable[object], *arguments: object) -> Iterator[Any]:
+        """Rows of `sql`, in which {} stands for all of `wanted`, some of them at a time, before `arguments`."""
+        left = iter(wanted)
+        while some := list(islice(left, WANTED_AT_ONCE)):
+            # Few different statements, so that they stay prepared; nothing is equal to NULL.
+            marks = 1 << (len(some) - 1).bit_length()
+            padding = [None] * (marks - len(some))
+            yield from self.rows(sql.format(", ".join("?" * marks)), *some, *padding, *arguments)
+
+    def column(self, sql: str, *arguments: object) -> "array[int]":
+        """The first column of many rows, as integers."""
+        with self._lock:
+            try:
+                return array("q", (value for (value,) in self._connection.execute(sql, arguments)))
             except sqlite3.DatabaseError as error:
                 raise _failure(error) from error
 

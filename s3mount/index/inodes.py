@@ -5,7 +5,7 @@ seen by every reader here, and reaches the table at flush, fsync and upload, aft
 on disk before the first byte changes (that the inode is owed) is committed by the writer before it stages.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields, replace
 from operator import attrgetter
 from typing import Any
@@ -19,13 +19,11 @@ from s3mount.index.schema import DUE_NEVER
 from s3mount.model import ROOT_INO, Ino, Inode, ObjectKey
 
 CACHED_INODES_MAX = 100_000
-READ_TOGETHER_MIN = 1000
-READ_AT_ONCE = 500
 COLUMNS = tuple(field.name for field in fields(Inode))
 OWED = "nlink > 0 AND (content_generation > content_uploaded OR meta_generation > meta_uploaded)"
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM inode"
-_INSERT = f"INSERT INTO inode ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+INSERT = f"INSERT INTO inode ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 _UPDATE = f"UPDATE inode SET {', '.join(f'{name} = ?' for name in COLUMNS[1:])} WHERE ino = ?"
 _SHADOWS = "SELECT ino FROM inode WHERE link_of = ? ORDER BY ino"
 _UNMET = (
@@ -41,7 +39,7 @@ _TIMES = tuple(COLUMNS.index(name) for name in ("mtime_ns", "ctime_ns", "atime_n
 _SQLITE_INTEGERS = range(-(1 << 63), 1 << 63)
 
 
-def _values(inode: Inode) -> tuple[Any, ...]:
+def values_of(inode: Inode) -> tuple[Any, ...]:
     """The row as SQLite keeps it: its text is UTF-8 and its integers are of 64 bits, so what is not is a blob."""
     values = _fields(inode)
     if inode.target is not None and not names.is_utf8(inode.target):
@@ -55,7 +53,7 @@ def _values(inode: Inode) -> tuple[Any, ...]:
 
 
 def _inode(row: Sequence[Any]) -> Inode:
-    """The way back from `_values`."""
+    """The way back from `values_of`."""
     if bytes in map(type, row):
         row = [_from_blob(at, value) if isinstance(value, bytes) else value for at, value in enumerate(row)]
     return Inode(*row)
@@ -107,25 +105,20 @@ class Inodes:
             raise KeyError(ino)
         return inode
 
-    def get_all(self, inos: Sequence[Ino]) -> Sequence[Inode]:
-        """`get` of each. Many that are not in memory are read together, and not kept: a directory larger than the
-        cache would push out everything else."""
+    def find_all(self, inos: Collection[Ino], *, may_keep: bool) -> dict[Ino, Inode]:
+        """`find` of each that is there. `may_keep`: whether they may push others out of memory."""
         with self._database.locked():
             found = {ino: inode for ino in inos if (inode := self._staged.get(ino) or self._cache.get(ino)) is not None}
             missing = [ino for ino in inos if ino not in found]
-            if len(missing) <= READ_TOGETHER_MIN:
-                found |= {ino: self.get(ino) for ino in missing}
-                missing = []
-            for start in range(0, len(missing), READ_AT_ONCE):
-                some = missing[start : start + READ_AT_ONCE]
-                rows = self._database.rows(f"{_SELECT} WHERE ino IN ({', '.join('?' * len(some))})", *some)
-                found |= {row[0]: _inode(row) for row in rows}
-            return [found[ino] for ino in inos]
+            read = {row[0]: _inode(row) for row in self._database.rows_in(f"{_SELECT} WHERE ino IN ({{}})", missing)}
+            if may_keep:
+                self._cache.update(read)
+            return found | read
 
     def insert(self, inode: Inode) -> Inode:
         """Add a row with a new ino (the given one must be 0, except for the root)."""
         inode = self._with_owed_since(inode)
-        ino = Ino(self._database.write(_INSERT, inode.ino or None, *_values(inode)[1:]))
+        ino = Ino(self._database.write(INSERT, inode.ino or None, *values_of(inode)[1:]))
         inode = self._cache[ino] = replace(inode, ino=ino)
         return inode
 
@@ -138,13 +131,13 @@ class Inodes:
                 self._write(inode)
                 return
             (size,) = self._database.row("SELECT size FROM inode WHERE ino = ?", inode.ino)
-            values = _values(replace(inode, size=size))
+            values = values_of(replace(inode, size=size))
             self._database.write(_UPDATE, *values[1:], values[0])
             self._cache.pop(inode.ino, None)
             self._set_staged(inode.ino, inode)
 
     def _write(self, inode: Inode) -> None:
-        values = _values(inode)
+        values = values_of(inode)
         self._database.write(_UPDATE, *values[1:], values[0])
         self._set_staged(inode.ino, None)
         self._cache[inode.ino] = inode

@@ -151,7 +151,10 @@ class Lister:
                     raise
                 self._note_offline(directory.remote_key, error)
                 return
-            merge.finish().tell(self._observer)
+            is_swept = False
+            while not is_swept:
+                is_swept = not merge.sweep()
+                merge.result.tell(self._observer)
         self._is_offline = False
         with self._lock:
             if self._fresh_until_s.get(ino) != fresh_until_s:
