@@ -22,7 +22,7 @@ from s3mount.index import migrations
 from s3mount.index.schema import DDL, SCHEMA_VERSION
 from s3mount.private import create_file
 
-CACHE_KIB = 64 << 10
+CACHE_KIB = 32 << 10
 WAL_PAGES_MAX = 4000
 WANTED_AT_ONCE = 512
 

@@ -16,7 +16,7 @@ from s3mount.index.database import Database
 from s3mount.index.inodes import Inodes
 from s3mount.model import ROOT_INO, Ino, Inode, ObjectKey
 
-CACHED_DENTRIES_MAX = 200_000
+CACHED_DENTRIES_MAX = 50_000  # 0.5 KB each
 LONG_COMPONENTS_MAX = 10_000
 
 

@@ -18,7 +18,12 @@ from s3mount.index.database import Database
 from s3mount.index.schema import DUE_NEVER
 from s3mount.model import ROOT_INO, Ino, Inode, ObjectKey
 
-CACHED_INODES_MAX = 100_000
+CACHED_INODES_MAX = 50_000  # 0.8 KB each
+# So many rows are counted under one hold of the lock, and the sum of a large index is good for so many times as long as
+# it took.
+COUNTED_AT_ONCE = 20_000
+TOTALS_KEPT_TIMES = 20
+TOTALS_KEPT_S_MIN = 0.2
 COLUMNS = tuple(field.name for field in fields(Inode))
 OWED = "nlink > 0 AND (content_generation > content_uploaded OR meta_generation > meta_uploaded)"
 
@@ -26,6 +31,10 @@ _SELECT = f"SELECT {', '.join(COLUMNS)} FROM inode"
 INSERT = f"INSERT INTO inode ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 _UPDATE = f"UPDATE inode SET {', '.join(f'{name} = ?' for name in COLUMNS[1:])} WHERE ino = ?"
 _SHADOWS = "SELECT ino FROM inode WHERE link_of = ? ORDER BY ino"
+_COUNT = (
+    "SELECT COUNT(*), COALESCE(SUM(size), 0), MAX(ino)"
+    " FROM (SELECT ino, size FROM inode WHERE ino > ? ORDER BY ino LIMIT ?)"
+)
 _UNMET = (
     "SELECT 1 FROM inode INDEXED BY inode_unmet"
     " WHERE metadata_known = 0 OR (is_listed = 0 AND (mode & 61440) = 16384) LIMIT 1"
@@ -68,6 +77,8 @@ class Inodes:
         self._database = database
         self._clock = clock
         self._cache: LRUCache[Ino, Inode] = LRUCache(CACHED_INODES_MAX)
+        self._totals = 0, 0
+        self._totals_until_s = 0.0
         self._staged: dict[Ino, Inode] = {}
         self._staged_before: dict[Ino, Inode | None] = {}
         database.on_rollback(self._undo)
@@ -291,6 +302,16 @@ class Inodes:
         return [self.get(ino) for (ino,) in rows]
 
     def totals(self) -> tuple[int, int]:
-        """(number of inodes, bytes in all of them): what statfs shows as used."""
-        count, size = self._database.row("SELECT COUNT(*), COALESCE(SUM(size), 0) FROM inode")
-        return count, size
+        """(number of inodes, bytes in all of them): what statfs shows as used. Of a large index, as it was lately."""
+        begun_s = self._clock.monotonic_s()
+        if begun_s < self._totals_until_s:
+            return self._totals
+        count, size, last = 0, 0, -1
+        while last is not None:
+            some, some_size, last = self._database.row(_COUNT, last, COUNTED_AT_ONCE)
+            count, size = count + some, size + some_size
+        self._totals = count, size
+        ended_s = self._clock.monotonic_s()
+        kept_s = (ended_s - begun_s) * TOTALS_KEPT_TIMES
+        self._totals_until_s = ended_s + kept_s if kept_s > TOTALS_KEPT_S_MIN else 0.0
+        return self._totals
