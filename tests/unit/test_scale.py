@@ -3,14 +3,16 @@
 import os
 import re
 import sqlite3
+import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from s3mount.drive import INDEX_NAME, Drive, DriveOptions
-from s3mount.model import ROOT_INO, Caller
+from s3mount.model import ROOT_INO, Caller, ETag
 from s3mount.remote.defaults import Defaults
 from s3mount.remote.refresh import Refresher
 from s3mount.vfs.paths import PathFileSystem
@@ -27,6 +29,7 @@ BYTES_A_NAME_MAX = 60
 WALKS = re.compile(
     r"SELECT ino FROM dentry WHERE parent = \S+ ORDER BY name"  # who is in a directory
     r"|SELECT ino FROM dentry WHERE parent = \d+$|SELECT name, ino FROM dentry WHERE parent = \S+ ORDER BY name"
+    r"|SELECT d.ino FROM dentry AS d"
     r"|SELECT 1 FROM dentry WHERE parent = \S+ LIMIT 1"
     r"|UPDATE inode SET meta_generation = meta_generation \+ 1"  # a directory was moved: all in it
     r"|SELECT key FROM tombstone LIMIT|SELECT COUNT\(\*\) FROM (tombstone|parked)"
@@ -136,3 +139,33 @@ def test_memory_of_a_listing_is_bounded(tmp_path: Path) -> None:
         drive.close()
         assert count == NAMES
         assert peak < PAGE_BYTES_MAX + NAMES * BYTES_A_NAME_MAX, f"{peak / MIB:.1f} MiB"
+
+
+def test_a_drain_of_much_does_not_count_all_the_time(tmp_path: Path) -> None:
+    """What is owed is counted row by row, under the lock that everybody needs."""
+    store = MemoryStore()
+    put = store.put
+
+    def slow_put(*arguments: Any, **named: Any) -> ETag:
+        time.sleep(0.5)
+        return put(*arguments, **named)
+
+    store.put = slow_put  # type: ignore[method-assign]
+    drive = make_drive(store, tmp_path)
+    fs = PathFileSystem(drive.filesystem)
+    for number in range(100):
+        fs.release(fs.create(f"/f{number}", 0o644, os.O_WRONLY | os.O_CREAT, ME))
+    counts = 0
+    totals = drive.index.inodes.owed_totals
+
+    def slow_totals() -> tuple[int, int, int | None]:
+        nonlocal counts
+        counts += 1
+        time.sleep(0.1)
+        return totals()
+
+    drive.index.inodes.owed_totals = slow_totals  # type: ignore[method-assign]
+    begun_s = time.monotonic()
+    assert not drive.writeback.drain(60, lambda backlog: None)
+    assert counts <= 2 + (time.monotonic() - begun_s)
+    drive.close()
