@@ -38,6 +38,15 @@ def _failure(error: sqlite3.DatabaseError) -> Exception:
     return kind(f"the index cannot be used: {error}")
 
 
+def _portions(wanted: Iterable[object]) -> Iterator[tuple[str, list[object]]]:
+    """Placeholders, and as many values."""
+    left = iter(wanted)
+    while some := list(islice(left, WANTED_AT_ONCE)):
+        # Few different statements, so that they stay prepared; nothing is equal to NULL.
+        count = 1 << (len(some) - 1).bit_length()
+        yield ", ".join("?" * count), some + [None] * (count - len(some))
+
+
 class Database:
     def __init__(self, path: Path):
         """Open or create the index file. Raises MountError when it cannot be used."""
@@ -142,12 +151,13 @@ class Database:
 
     def rows_in(self, sql: str, wanted: Iterable[object], *arguments: object) -> Iterator[Any]:
         """Rows of `sql`, in which {} stands for all of `wanted`, some of them at a time, before `arguments`."""
-        left = iter(wanted)
-        while some := list(islice(left, WANTED_AT_ONCE)):
-            # Few different statements, so that they stay prepared; nothing is equal to NULL.
-            marks = 1 << (len(some) - 1).bit_length()
-            padding = [None] * (marks - len(some))
-            yield from self.rows(sql.format(", ".join("?" * marks)), *some, *padding, *arguments)
+        for marks, some in _portions(wanted):
+            yield from self.rows(sql.format(marks), *some, *arguments)
+
+    def write_in(self, sql: str, wanted: Iterable[object]) -> None:
+        """`write` for all of `wanted`, in the same way."""
+        for marks, some in _portions(wanted):
+            self.write(sql.format(marks), *some)
 
     def column(self, sql: str, *arguments: object) -> "array[int]":
         """The first column of many rows, as integers."""

@@ -31,6 +31,14 @@ _SELECT = f"SELECT {', '.join(COLUMNS)} FROM inode"
 INSERT = f"INSERT INTO inode ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 _UPDATE = f"UPDATE inode SET {', '.join(f'{name} = ?' for name in COLUMNS[1:])} WHERE ino = ?"
 _SHADOWS = "SELECT ino FROM inode WHERE link_of = ? ORDER BY ino"
+_DIRECTORIES_IN = (
+    "SELECT d.ino FROM dentry AS d CROSS JOIN inode AS i ON i.ino = d.ino"
+    " WHERE d.parent = ? AND (i.mode & 61440) = 16384 ORDER BY d.name"
+)
+_FORGET_METADATA = (
+    "UPDATE inode SET metadata_known = 0"
+    f" WHERE ino IN ({{}}) AND attempt_key IS NULL AND remote_etag IS NOT NULL AND NOT ({OWED})"
+)
 _COUNT = (
     "SELECT COUNT(*), COALESCE(SUM(size), 0), MAX(ino)"
     " FROM (SELECT ino, size FROM inode WHERE ino > ? ORDER BY ino LIMIT ?)"
@@ -125,6 +133,18 @@ class Inodes:
             if may_keep:
                 self._cache.update(read)
             return found | read
+
+    def directories_in(self, parent: Ino) -> list[Inode]:
+        """Those of a directory's children that are directories."""
+        with self._database.locked():
+            return [self.get(ino) for (ino,) in self._database.rows(_DIRECTORIES_IN, parent)]
+
+    def forget_metadata(self, inos: Collection[int]) -> None:
+        """The metadata of those of these objects for which nothing is owed is asked for anew, at their next use."""
+        with self._database.locked():
+            self._database.write_in(_FORGET_METADATA, inos)
+            for ino in inos:
+                self._cache.pop(Ino(ino), None)
 
     def insert(self, inode: Inode) -> Inode:
         """Add a row with a new ino (the given one must be 0, except for the root)."""

@@ -69,10 +69,8 @@ class Mover:
                 return
             if now.remote_key == self._index.dentries.path_key(now):
                 return  # moved back meanwhile
-            for _, ino in self._index.dentries.children(now.ino):
-                child = self._index.inodes.get(ino)
-                if child.is_dir:
-                    self._index.keep_written_key(child)
+            for child in self._index.inodes.directories_in(now.ino):
+                self._index.keep_written_key(child)
             self._index.inodes.bump_children(now.ino, now_ns)
             if not now.remote_size:  # else another tool keeps something in the directory's object: it stays
                 self._index.tombstones.put(now.remote_key, now.remote_etag, now_ns)
