@@ -64,12 +64,14 @@ class DirEntry:
     """One name in a directory, with its attributes (the kernel's readdirplus wants both).
 
     `is_complete` False: the object was only listed, so `attr` holds nothing but ino and, for a directory, the type;
-    a mode of 0 means that the type is not known yet (a symlink looks like a file in a listing).
+    a mode of 0 means that the type is not known yet (a symlink looks like a file in a listing). `next_place`: where in
+    the open directory the next entry is.
     """
 
     name: str
     attr: Attr
     is_complete: bool = True
+    next_place: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 PERMISSION_BITS = 0o7777
 # The inode number for an entry of which none is known; 0 would make the C library skip the entry.
 UNKNOWN_INO = Ino(0xFFFFFFFF)
+# "." and "..", which come before what the drive has.
+DOTS = 2
 FH_OFFSET: int = abi.file_info.fh.offset
 PyBUF_READ = 0x100
 
@@ -259,16 +261,14 @@ class FuseCallbacks:
     def _list(
         self, request: int, ino: Ino, size: int, offset: int, info: int, add: Any, describe: Callable[[DirEntry], bytes]
     ) -> Packed:
-        """Fill one reply from `offset` on. An entry's offset is where the next call goes on: its place, plus one, in
-        the snapshot behind "." and ".."."""
-        entries = self._filesystem.readdir(_fh(info), from_start=offset == 0)
+        """Fill one reply from `offset` on. An entry's offset is where the next call goes on: its next place, behind
+        "." and "..". A reply may have room left, the end is an empty one."""
+        entries = self._filesystem.readdir(_fh(info), max(offset - DOTS, 0))
         buffer = ctypes.create_string_buffer(size)
         start, used = ctypes.addressof(buffer), 0
-        left = map(entries.__getitem__, range(max(offset - 2, 0), len(entries)))
-        shown = itertools.chain(_dots(ino)[offset:], left)
-        for place, entry in enumerate(shown, offset + 1):
+        for entry in itertools.chain(_dots(ino)[offset:], entries):
             name = entry.name.encode(*_ENCODING)
-            needed = add(request, start + used, size - used, name, describe(entry), place)
+            needed = add(request, start + used, size - used, name, describe(entry), entry.next_place + DOTS)
             if needed > size - used:
                 break
             used += needed
@@ -284,7 +284,10 @@ class FuseCallbacks:
 def _dots(ino: Ino) -> tuple[DirEntry, DirEntry]:
     here = Attr(ino, stat.S_IFDIR, 0, 0, 0, 0, 0, 0, 0)
     above = Attr(UNKNOWN_INO, stat.S_IFDIR, 0, 0, 0, 0, 0, 0, 0)
-    return DirEntry(".", here, is_complete=False), DirEntry("..", above, is_complete=False)
+    return (
+        DirEntry(".", here, is_complete=False, next_place=1 - DOTS),
+        DirEntry("..", above, is_complete=False, next_place=2 - DOTS),
+    )
 
 
 def _dirent_of(entry: DirEntry) -> bytes:

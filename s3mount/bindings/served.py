@@ -78,8 +78,9 @@ class ServedFileSystem(Protocol):
 
     def opendir(self, ino: Ino) -> Fh: ...
 
-    def readdir(self, fh: Fh, *, from_start: bool) -> Sequence[DirEntry]:
-        """All entries; `from_start`: those of now, if the handle was read from its start before."""
+    def readdir(self, fh: Fh, start: int) -> Sequence[DirEntry]:
+        """Some entries from that place on, none at the end; 0: of what is there now, if the handle was read from its
+        start before."""
 
     def fsyncdir(self, fh: Fh, datasync: bool) -> None: ...
 

@@ -12,7 +12,9 @@ user, and without it each transaction takes and gives back a dozen locks of the 
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,8 +24,9 @@ from s3mount.index import migrations
 from s3mount.index.schema import DDL, SCHEMA_VERSION
 from s3mount.private import create_file
 
-CACHE_KIB = 64 << 10
+CACHE_KIB = 32 << 10
 WAL_PAGES_MAX = 4000
+WANTED_AT_ONCE = 512
 
 
 def _failure(error: sqlite3.DatabaseError) -> Exception:
@@ -50,6 +53,15 @@ class Transaction:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._database.leave(is_kept=kind is None)
+
+
+def _portions(wanted: Iterable[object]) -> Iterator[tuple[str, list[object]]]:
+    """Placeholders, and as many values."""
+    left = iter(wanted)
+    while some := list(islice(left, WANTED_AT_ONCE)):
+        # Few different statements, so that they stay prepared; nothing is equal to NULL.
+        count = 1 << (len(some) - 1).bit_length()
+        yield ", ".join("?" * count), some + [None] * (count - len(some))
 
 
 class Database:
@@ -171,6 +183,24 @@ class Database:
         with self._lock:
             try:
                 return self._connection.execute(sql, arguments).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise _failure(error) from error
+
+    def rows_in(self, sql: str, wanted: Iterable[object], *arguments: object) -> Iterator[Any]:
+        """Rows of `sql`, in which {} stands for all of `wanted`, some of them at a time, before `arguments`."""
+        for marks, some in _portions(wanted):
+            yield from self.rows(sql.format(marks), *some, *arguments)
+
+    def write_in(self, sql: str, wanted: Iterable[object]) -> None:
+        """`write` for all of `wanted`, in the same way."""
+        for marks, some in _portions(wanted):
+            self.write(sql.format(marks), *some)
+
+    def column(self, sql: str, *arguments: object) -> "array[int]":
+        """The first column of many rows, as integers."""
+        with self._lock:
+            try:
+                return array("q", (value for (value,) in self._connection.execute(sql, arguments)))
             except sqlite3.DatabaseError as error:
                 raise _failure(error) from error
 

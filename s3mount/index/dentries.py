@@ -3,7 +3,8 @@
 A name tells the component of the key that it stands for (names.py), or its row does: `component`.
 """
 
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from cachetools import LRUCache
@@ -14,7 +15,7 @@ from s3mount.index.database import Database
 from s3mount.index.inodes import Inodes
 from s3mount.model import ROOT_INO, Ino, Inode, ObjectKey
 
-CACHED_DENTRIES_MAX = 200_000
+CACHED_DENTRIES_MAX = 50_000  # 0.5 KB each
 LONG_COMPONENTS_MAX = 10_000
 
 
@@ -34,7 +35,8 @@ def _to_column(name: str) -> str | bytes:
     return name if names.is_utf8(name) else names.to_bytes(name)
 
 
-def _from_column(value: str | bytes) -> str:
+def from_column(value: str | bytes) -> str:
+    """A name as the table has it."""
     return value if isinstance(value, str) else names.from_bytes(value)
 
 
@@ -47,7 +49,7 @@ class Dentries:
         # What hashed names stand for: a file that replaces one, or is made anew after it, gets the same key.
         self._long: LRUCache[str, str] = LRUCache(LONG_COMPONENTS_MAX)
         # Nearly every index has no such row, and its changes are spared the question.
-        self._has_recorded = database.row("SELECT 1 FROM dentry WHERE component IS NOT NULL LIMIT 1") is not None
+        self.has_recorded = database.row("SELECT 1 FROM dentry WHERE component IS NOT NULL LIMIT 1") is not None
         database.on_rollback(self._cache.clear)
         database.on_rollback(self._entries.clear)
 
@@ -64,12 +66,16 @@ class Dentries:
 
     def children(self, parent: Ino) -> list[tuple[str, Ino]]:
         sql = "SELECT name, ino FROM dentry WHERE parent = ? ORDER BY name"
-        return [(_from_column(name), ino) for name, ino in self._database.rows(sql, parent)]
+        return [(from_column(name), ino) for name, ino in self._database.rows(sql, parent)]
 
-    def entries(self, parent: Ino) -> list[tuple[Entry, Ino]]:
-        """The same, with what a name does not tell of its key."""
-        rows = self._database.rows("SELECT name, component, ino FROM dentry WHERE parent = ?", parent)
-        return [(Entry(parent, _from_column(name), component), ino) for name, component, ino in rows]
+    def inos(self, parent: Ino) -> "array[int]":
+        """Who is in a directory, by name."""
+        return self._database.column("SELECT ino FROM dentry WHERE parent = ? ORDER BY name", parent)
+
+    def names_in(self, parent: Ino, inos: Iterable[Ino]) -> dict[Ino, str]:
+        """The names that these have in `parent`."""
+        sql = "SELECT ino, name FROM dentry INDEXED BY dentry_ino WHERE ino IN ({}) AND parent = ?"
+        return {ino: from_column(name) for ino, name in self._database.rows_in(sql, inos, parent)}
 
     def is_empty(self, parent: Ino) -> bool:
         return self._database.row("SELECT 1 FROM dentry WHERE parent = ? LIMIT 1", parent) is None
@@ -84,7 +90,7 @@ class Dentries:
             if self._recorded(parent, component, is_dir=inode.is_dir) is not None:
                 raise Exists(f"{name!r} is another name's object")
             entry = Entry(parent, name, None if component == told else component)
-            self._has_recorded |= entry.component is not None
+            self.has_recorded |= entry.component is not None
             self._database.write(
                 "INSERT INTO dentry VALUES (?, ?, ?, ?)", parent, _to_column(name), inode.ino, entry.component
             )
@@ -108,13 +114,13 @@ class Dentries:
 
     def _recorded(self, parent: Ino, component: str, *, is_dir: bool) -> tuple[str, Ino] | None:
         """The name that stands for this component without telling it."""
-        if not self._has_recorded:
+        if not self.has_recorded:
             return None
         # Without statistics SQLite would walk the directory.
         sql = "SELECT name, ino FROM dentry INDEXED BY dentry_component WHERE parent = ? AND component = ?"
         for name, ino in self._database.rows(sql, parent, component):
             if self._inodes.get(ino).is_dir == is_dir:
-                return _from_column(name), ino
+                return from_column(name), ino
         return None
 
     def named(self, parent: Ino, component: str, *, is_dir: bool) -> tuple[str, Ino] | None:
@@ -154,7 +160,7 @@ class Dentries:
             row = self._database.row("SELECT parent, name, component FROM dentry WHERE ino = ? LIMIT 1", ino)
             if row is None:
                 return None
-            entry = Entry(Ino(row[0]), _from_column(row[1]), row[2])
+            entry = Entry(Ino(row[0]), from_column(row[1]), row[2])
             self._remember(ino, entry)
         return entry
 

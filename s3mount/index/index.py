@@ -13,6 +13,7 @@ from s3mount.index.cache_entries import IndexedCacheEntries
 from s3mount.index.database import Database, Transaction
 from s3mount.index.dentries import Dentries
 from s3mount.index.inodes import Inodes
+from s3mount.index.listed import Listed
 from s3mount.index.multiparts import Multiparts
 from s3mount.index.owed import ParkedWork, Tombstones
 from s3mount.keys import ROOT_KEY
@@ -30,6 +31,7 @@ class Index:
         self._database = Database(path)
         self.inodes = Inodes(self._database, clock)
         self.dentries = Dentries(self._database, self.inodes)
+        self.listed = Listed(self._database, self.inodes, self.dentries)
         self.tombstones = Tombstones(self._database)
         self.multiparts = Multiparts(self._database)
         self.parked = ParkedWork(self._database)

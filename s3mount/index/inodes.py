@@ -5,7 +5,7 @@ seen by every reader here, and reaches the table at flush, fsync and upload, aft
 on disk before the first byte changes (that the inode is owed) is committed by the writer before it stages.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from cachetools import LRUCache
@@ -16,16 +16,31 @@ from s3mount.index.database import Database
 from s3mount.index.schema import DUE_NEVER
 from s3mount.model import ROOT_INO, Ino, Inode, ObjectKey
 
-CACHED_INODES_MAX = 100_000
-READ_TOGETHER_MIN = 1000
-READ_AT_ONCE = 500
+CACHED_INODES_MAX = 50_000  # 0.8 KB each
+# So many rows are counted under one hold of the lock, and the sum of a large index is good for so many times as long as
+# it took.
+COUNTED_AT_ONCE = 20_000
+TOTALS_KEPT_TIMES = 20
+TOTALS_KEPT_S_MIN = 0.2
 COLUMNS = Inode._fields
 OWED = "nlink > 0 AND (content_generation > content_uploaded OR meta_generation > meta_uploaded)"
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM inode"
-_INSERT = f"INSERT INTO inode ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+INSERT = f"INSERT INTO inode ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 _UPDATE = f"UPDATE inode SET {', '.join(f'{name} = ?' for name in COLUMNS[1:])} WHERE ino = ?"
 _SHADOWS = "SELECT ino FROM inode WHERE link_of = ? ORDER BY ino"
+_DIRECTORIES_IN = (
+    "SELECT d.ino FROM dentry AS d CROSS JOIN inode AS i ON i.ino = d.ino"
+    " WHERE d.parent = ? AND (i.mode & 61440) = 16384 ORDER BY d.name"
+)
+_FORGET_METADATA = (
+    "UPDATE inode SET metadata_known = 0"
+    f" WHERE ino IN ({{}}) AND attempt_key IS NULL AND remote_etag IS NOT NULL AND NOT ({OWED})"
+)
+_COUNT = (
+    "SELECT COUNT(*), COALESCE(SUM(size), 0), MAX(ino)"
+    " FROM (SELECT ino, size FROM inode WHERE ino > ? ORDER BY ino LIMIT ?)"
+)
 _UNMET = (
     "SELECT 1 FROM inode INDEXED BY inode_unmet"
     " WHERE metadata_known = 0 OR (is_listed = 0 AND (mode & 61440) = 16384) LIMIT 1"
@@ -41,7 +56,7 @@ _TIMES = tuple(COLUMNS.index(name) for name in ("mtime_ns", "ctime_ns", "atime_n
 _SQLITE_INTEGERS = range(-(1 << 63), 1 << 63)
 
 
-def _values(inode: Inode) -> tuple[Any, ...]:
+def values_of(inode: Inode) -> tuple[Any, ...]:
     """The row as SQLite keeps it: its text is UTF-8 and its integers are of 64 bits, so what is not is a blob."""
     values: tuple[Any, ...] = inode
     if inode.target is not None and not names.is_utf8(inode.target):
@@ -55,7 +70,7 @@ def _values(inode: Inode) -> tuple[Any, ...]:
 
 
 def _inode(row: Sequence[Any]) -> Inode:
-    """The way back from `_values`."""
+    """The way back from `values_of`."""
     if bytes in map(type, row):
         row = [_from_blob(at, value) if isinstance(value, bytes) else value for at, value in enumerate(row)]
     return Inode._make(row)
@@ -70,6 +85,8 @@ class Inodes:
         self._database = database
         self._clock = clock
         self._cache: LRUCache[Ino, Inode] = LRUCache(CACHED_INODES_MAX)
+        self._totals = 0, 0
+        self._totals_until_s = 0.0
         self._staged: dict[Ino, Inode] = {}
         self._staged_before: dict[Ino, Inode | None] = {}
         database.on_rollback(self._undo)
@@ -107,25 +124,32 @@ class Inodes:
             raise KeyError(ino)
         return inode
 
-    def get_all(self, inos: Sequence[Ino]) -> Sequence[Inode]:
-        """`get` of each. Many that are not in memory are read together, and not kept: a directory larger than the
-        cache would push out everything else."""
+    def find_all(self, inos: Collection[Ino], *, may_keep: bool) -> dict[Ino, Inode]:
+        """`find` of each that is there. `may_keep`: whether they may push others out of memory."""
         with self._database.locked():
             found = {ino: inode for ino in inos if (inode := self._staged.get(ino) or self._cache.get(ino)) is not None}
             missing = [ino for ino in inos if ino not in found]
-            if len(missing) <= READ_TOGETHER_MIN:
-                found |= {ino: self.get(ino) for ino in missing}
-                missing = []
-            for start in range(0, len(missing), READ_AT_ONCE):
-                some = missing[start : start + READ_AT_ONCE]
-                rows = self._database.rows(f"{_SELECT} WHERE ino IN ({', '.join('?' * len(some))})", *some)
-                found |= {row[0]: _inode(row) for row in rows}
-            return [found[ino] for ino in inos]
+            read = {row[0]: _inode(row) for row in self._database.rows_in(f"{_SELECT} WHERE ino IN ({{}})", missing)}
+            if may_keep:
+                self._cache.update(read)
+            return found | read
+
+    def directories_in(self, parent: Ino) -> list[Inode]:
+        """Those of a directory's children that are directories."""
+        with self._database.locked():
+            return [self.get(ino) for (ino,) in self._database.rows(_DIRECTORIES_IN, parent)]
+
+    def forget_metadata(self, inos: Collection[int]) -> None:
+        """The metadata of those of these objects for which nothing is owed is asked for anew, at their next use."""
+        with self._database.locked():
+            self._database.write_in(_FORGET_METADATA, inos)
+            for ino in inos:
+                self._cache.pop(Ino(ino), None)
 
     def insert(self, inode: Inode) -> Inode:
         """Add a row with a new ino (the given one must be 0, except for the root)."""
         inode = self._with_owed_since(inode)
-        ino = Ino(self._database.write(_INSERT, inode.ino or None, *_values(inode)[1:]))
+        ino = Ino(self._database.write(INSERT, inode.ino or None, *values_of(inode)[1:]))
         inode = self._cache[ino] = inode._replace(ino=ino)
         return inode
 
@@ -138,13 +162,13 @@ class Inodes:
                 self._write(inode)
                 return
             (size,) = self._database.row("SELECT size FROM inode WHERE ino = ?", inode.ino)
-            values = _values(inode._replace(size=size))
+            values = values_of(inode._replace(size=size))
             self._database.write(_UPDATE, *values[1:], values[0])
             self._cache.pop(inode.ino, None)
             self._set_staged(inode.ino, inode)
 
     def _write(self, inode: Inode) -> None:
-        values = _values(inode)
+        values = values_of(inode)
         self._database.write(_UPDATE, *values[1:], values[0])
         self._set_staged(inode.ino, None)
         self._cache[inode.ino] = inode
@@ -299,6 +323,16 @@ class Inodes:
         return [self.get(ino) for (ino,) in rows]
 
     def totals(self) -> tuple[int, int]:
-        """(number of inodes, bytes in all of them): what statfs shows as used."""
-        count, size = self._database.row("SELECT COUNT(*), COALESCE(SUM(size), 0) FROM inode")
-        return count, size
+        """(number of inodes, bytes in all of them): what statfs shows as used. Of a large index, as it was lately."""
+        begun_s = self._clock.monotonic_s()
+        if begun_s < self._totals_until_s:
+            return self._totals
+        count, size, last = 0, 0, -1
+        while last is not None:
+            some, some_size, last = self._database.row(_COUNT, last, COUNTED_AT_ONCE)
+            count, size = count + some, size + some_size
+        self._totals = count, size
+        ended_s = self._clock.monotonic_s()
+        kept_s = (ended_s - begun_s) * TOTALS_KEPT_TIMES
+        self._totals_until_s = ended_s + kept_s if kept_s > TOTALS_KEPT_S_MIN else 0.0
+        return self._totals

@@ -26,6 +26,10 @@ log = logging.getLogger(__name__)
 FRESH_DIRECTORIES_MAX = 100_000
 # Offline, the index answers for every directory that was listed before; this often S3 is asked whether it is back.
 PROBE_S = 5.0
+# Of a large directory the listing takes longer than the time to live: no more than a tenth of the time is for that.
+LARGE_PAGES_MIN = 30
+FRESH_TIMES = 10
+PAGE_S_MAX = 0.5
 
 
 class Lister:
@@ -133,6 +137,7 @@ class Lister:
         self._walks.spoil(ino)
         with self._lock:
             fresh_until_s = self._fresh_until_s.get(ino)
+        pages, begun_s = 0, self._clock.monotonic_s()
         with self._guard.listing() as began:
             merge = DirectoryMerge(
                 self._index, self._guard, self._defaults, self._clock,
@@ -142,6 +147,7 @@ class Lister:
                 token = None
                 while True:
                     page = self._store.list_page(directory.remote_key, token=token)
+                    pages += 1
                     merge.page(page)
                     merge.result.tell(self._observer)
                     on_page()
@@ -153,12 +159,19 @@ class Lister:
                     raise
                 self._note_offline(directory.remote_key, error)
                 return
-            merge.finish().tell(self._observer)
+            is_swept = False
+            while not is_swept:
+                is_swept = not merge.sweep()
+                merge.result.tell(self._observer)
         self._is_offline = False
+        fresh_s = self._ttl_s
+        if pages >= LARGE_PAGES_MIN:
+            took_s = min(self._clock.monotonic_s() - begun_s, pages * PAGE_S_MAX)
+            fresh_s = max(fresh_s, took_s * FRESH_TIMES)
         with self._lock:
             if self._fresh_until_s.get(ino) != fresh_until_s:
                 return  # invalidated since it was asked for: the next use lists again
-        self.mark_fresh(ino)
+        self._set_fresh(ino, fresh_s)
 
     # -- for walks -----------------------------------------------------------------------------------------------
 

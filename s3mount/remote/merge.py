@@ -18,20 +18,26 @@ and the directory is shown after.
 """
 
 import logging
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from s3mount import keys, names
 from s3mount.clock import Clock
 from s3mount.index import links
 from s3mount.index.index import Index
+from s3mount.index.listed import Child
 from s3mount.model import Ino, Inode, ObjectInfo, ObjectKey
 from s3mount.remote.defaults import Defaults
 from s3mount.remote.guard import WriteGuard
+from s3mount.remote.seen import SeenComponents
 from s3mount.store.base import ListPage
 
 log = logging.getLogger(__name__)
+
+SWEPT_AT_ONCE = 1000
+SIMPLE_TIMES = range(1 << 63)  # those that the index keeps as numbers
 
 
 class LostName(NamedTuple):
@@ -88,7 +94,8 @@ class DirectoryMerge:
         self._dir_ino = dir_ino
         self._dir_key = dir_key
         self._began = began
-        self._seen: set[str] = set()  # components of keys; those of prefixes end in "/"
+        self._seen = SeenComponents()  # those of prefixes end in "/"
+        self._swept: Any = ""  # up to this name, in the order of Listed.children
         self._late: list[ObjectInfo | ObjectKey] = []
         self.result = MergeResult()
 
@@ -99,40 +106,76 @@ class DirectoryMerge:
                 return  # removed or moved meanwhile; what the page says is about a place that is not ours any more
             for key in page.prefixes:
                 self._merge_prefix(key)
-            for info in page.objects:
+            for info in self._merge_simple(page.objects):
                 if info.key == self._dir_key:
                     self._merge_own(info)
                 else:
                     self._merge_object(info)
 
-    def finish(self) -> MergeResult:
-        """After the last page: remove what the bucket has no longer, and call the directory listed."""
+    def sweep(self) -> bool:
+        """After the last page, again and again while it says True: remove what the bucket has no longer, some names at
+        a time, and then call the directory listed. The index is of use to others in between."""
         with self._index.transaction():
             directory = self._index.inodes.find(self._dir_ino)
             if directory is None or directory.remote_key != self._dir_key:
-                return self.result
-            for entry, _ in self._index.dentries.entries(self._dir_ino):
-                inode = self._named(self._dir_ino, entry.name)
-                if inode is None:
+                return False
+            children = self._index.listed.children(self._dir_ino, self._swept, SWEPT_AT_ONCE)
+            for child in children:
+                if self._is_seen(child):
                     continue
-                component = entry.key_component(is_dir=inode.is_dir)
-                if (f"{component}/" if inode.is_dir else component) not in self._seen:
-                    self._remove_if_gone(self._dir_ino, entry.name, inode)
+                inode = self._named(self._dir_ino, child.entry.name)
+                if inode is not None:
+                    self._remove_if_gone(self._dir_ino, child.entry.name, inode)
+            if len(children) == SWEPT_AT_ONCE:
+                self._swept = children[-1].column
+                return True
             self._merge_late()
             directory = self._index.inodes.get(self._dir_ino)
             if not directory.is_listed:
                 self._index.inodes.update(directory._replace(is_listed=True))
-        return self.result
+        return False
+
+    def _is_seen(self, child: Child) -> bool:
+        is_dir = stat.S_ISDIR(child.mode)
+        component = child.entry.key_component(is_dir=is_dir)
+        return (f"{component}/" if is_dir else component) in self._seen
 
     def lacks_directory(self) -> bool:
-        """Whether `finish` would remove a directory. In the transaction of the last page."""
-        return any(
-            inode.is_dir
-            and f"{entry.key_component(is_dir=True)}/" not in self._seen
-            and self._is_gone(self._index.dentries.path_key(inode), inode)
-            for entry, ino in self._index.dentries.entries(self._dir_ino)
-            if (inode := self._index.inodes.get(ino))
-        )
+        """Whether `sweep` would remove a directory. In the transaction of the last page."""
+        after: Any = ""
+        while children := self._index.listed.children(self._dir_ino, after, SWEPT_AT_ONCE):
+            for child in children:
+                if stat.S_ISDIR(child.mode) and not self._is_seen(child):
+                    inode = self._index.inodes.get(child.ino)
+                    if self._is_gone(self._index.dentries.path_key(inode), inode):
+                        return True
+            after = children[-1].column
+        return False
+
+    def _merge_simple(self, objects: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+        """Merge what is known as it is, and what is new and in nobody's way, all together; returns the rest."""
+        rest: list[ObjectInfo] = []
+        simple: dict[str, ObjectInfo] = {}
+        for info in objects:
+            name = info.key[len(self._dir_key) :]
+            is_simple = "%" not in name and names.is_name(name) and names.is_utf8(name) and name not in simple
+            if is_simple and info.last_modified_ns in SIMPLE_TIMES:
+                simple[name] = info
+            else:
+                rest.append(info)
+        listed = self._index.listed
+        known = listed.known(self._dir_ino, simple)
+        others = {name: info for name, info in simple.items() if name not in known}
+        new = listed.unheard_of(self._dir_ino, others) if others else set()
+        new -= {name for name in new if self._guard.is_noted(others[name].key, self._began)}
+        if new:
+            like = Inode(
+                Ino(0), self._defaults.file_mode, self._defaults.uid, self._defaults.gid, 0, 0, 0, metadata_known=False
+            )
+            listed.add_files(self._dir_ino, {name: others[name] for name in simple if name in new}, like)
+        for name in known | new:
+            self._seen.add(name)
+        return [*rest, *(info for name, info in others.items() if name not in new)]
 
     def _merge_late(self) -> None:
         """Names that an inode of the other kind had: it may be gone by now. Directories first, they have the name."""

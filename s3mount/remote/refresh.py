@@ -12,6 +12,8 @@ from s3mount.index.index import Index
 from s3mount.model import ROOT_INO, Ino
 from s3mount.remote.lister import Lister
 
+FORGOTTEN_AT_ONCE = 500
+
 
 class Refresher:
     def __init__(self, index: Index, lister: Lister, *, on_listed: Callable[[int], None]):
@@ -45,13 +47,12 @@ class Refresher:
             inode = self._index.inodes.find(waiting.pop())
             if inode is None:
                 continue
-            self._forget_metadata([inode.ino])
+            self._index.inodes.forget_metadata([inode.ino])
             if not inode.is_dir:
                 continue
             self._relist(inode.ino)
             if recursive:
-                inodes = [self._index.inodes.find(ino) for _, ino in self._index.dentries.children(inode.ino)]
-                waiting += [child.ino for child in inodes if child is not None and child.is_dir and child.is_listed]
+                waiting += [child.ino for child in self._index.inodes.directories_in(inode.ino) if child.is_listed]
 
     def _child(self, parent: Ino, name: str) -> Ino:
         ino = self._index.dentries.lookup(parent, name)
@@ -69,14 +70,11 @@ class Refresher:
         """List a directory and forget the metadata of what is in it; with `but`, of this name alone."""
         self._lister.relist(ino, lambda: self._on_listed(self._listed))
         self._listed += 1
-        children = [child for name, child in self._index.dentries.children(ino) if but in (None, name)]
-        self._forget_metadata(children)
+        if but is None:
+            children = self._index.dentries.inos(ino)
+            for place in range(0, len(children), FORGOTTEN_AT_ONCE):
+                self._index.inodes.forget_metadata(children[place : place + FORGOTTEN_AT_ONCE])
+        else:
+            child = self._index.dentries.lookup(ino, but)
+            self._index.inodes.forget_metadata([] if child is None else [child])
         self._on_listed(self._listed)
-
-    def _forget_metadata(self, inos: Sequence[Ino]) -> None:
-        with self._index.transaction():
-            for ino in inos:
-                inode = self._index.inodes.find(ino)
-                if inode is None or inode.is_owed or inode.attempt_key is not None or inode.remote_etag is None:
-                    continue
-                self._index.inodes.update(inode._replace(metadata_known=False))

@@ -248,8 +248,8 @@ class Walk:
             if passed.is_complete:
                 # A listing with delimiter may show what this one does not, SeaweedFS's directories without objects.
                 is_done = not passed.merge.lacks_directory()
-                if is_done:
-                    passed.merge.finish()
+                while is_done and passed.merge.sweep():
+                    pass
         passed.merge.result.tell(context.observer)
         if is_done and context.directories.walked(self, passed.ino, passed.asked_s):
             self._answer(served=passed.ino)

@@ -110,8 +110,7 @@ class Walks:
         which not all is known and no walk comes by."""
         if directory.remote_key is None:
             return
-        children = [ino for _, ino in self._index.dentries.children(directory.ino)]
-        if not any(child.is_dir and not child.is_listed for child in self._index.inodes.get_all(children)):
+        if all(child.is_listed for child in self._index.inodes.directories_in(directory.ino)):
             return
         if not any(walk.covers(directory.remote_key) for walk in self._walks()):
             self._begin(Walk(self._context, directory.remote_key, directory.remote_key, None))

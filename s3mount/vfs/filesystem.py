@@ -16,6 +16,7 @@ from s3mount.index import links
 from s3mount.metadata import TIME_NS_MAX
 from s3mount.model import Attr, AttrChange, Caller, DirEntry, Fh, Ino, Inode, Seek, VolumeInfo
 from s3mount.vfs.context import VfsContext
+from s3mount.vfs.directories import Directories
 from s3mount.vfs.failures import fs_errors_only
 from s3mount.vfs.fileio import FileIO
 from s3mount.vfs.foreign_changes import Tell
@@ -35,6 +36,7 @@ class FileSystem:
     def __init__(self, context: VfsContext):
         self._context = context
         self._namespace = Namespace(context)
+        self._directories = Directories(context)
         self._io = FileIO(context)
         self._space = Space(context, self._io)
         self._hard_links = HardLinks(context)
@@ -114,14 +116,15 @@ class FileSystem:
 
     @fs_errors_only
     def opendir(self, ino: Ino) -> Fh:
-        """The entries are those of this moment, until the handle is read from its start for the second time."""
-        return self._namespace.open_directory(ino)
+        """What is in it at this moment is shown, until the handle is read from its start for the second time."""
+        return self._directories.open(ino)
 
     @fs_errors_only
-    def readdir(self, fh: Fh, *, from_start: bool = True) -> Sequence[DirEntry]:
-        """All entries, in a stable order, without "." and "..". `from_start`: the caller begins with the first (again,
-        after rewinddir(3), with the entries of that moment); else it goes on in what it got before."""
-        return self._namespace.read_directory(fh, from_start=from_start)
+    def readdir(self, fh: Fh, start: int = 0) -> Sequence[DirEntry]:
+        """Some entries, without "." and "..", in a stable order; none at the end. `start`: 0 for the first (again,
+        after rewinddir(3), of what is there at that moment), else where an entry said that the next is. Each has the
+        name and the attributes that it has by now; what is gone by now is left out."""
+        return self._directories.read(fh, start)
 
     @fs_errors_only
     def releasedir(self, fh: Fh) -> None:

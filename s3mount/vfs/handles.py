@@ -6,9 +6,9 @@ each other. The table's own lock is a leaf.
 
 import os
 import threading
+from array import array
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cachetools import LRUCache
 
@@ -43,12 +43,14 @@ class FileHandle:
 
 @dataclass(slots=True)
 class DirHandle:
-    """One open of a directory, with the names it had then, or when it was last read from its start again.
+    """One open of a directory, with the inodes that were in it then, or when it was last read from its start again, by
+    name; and the entries that were read last.
 
     The kernel lets one thread at a time read through an open directory."""
 
     ino: Ino
-    entries: Sequence[DirEntry]
+    inos: "array[int]"
+    page: list[DirEntry] = field(default_factory=list)
     is_begun: bool = False
 
 
@@ -73,9 +75,9 @@ class Handles:
                 self._writers[ino] += 1
             return self._add(handle)
 
-    def open_dir(self, ino: Ino, entries: Sequence[DirEntry]) -> Fh:
+    def open_dir(self, ino: Ino, inos: "array[int]") -> Fh:
         with self._lock:
-            return self._add(DirHandle(ino, entries))
+            return self._add(DirHandle(ino, inos))
 
     def _add(self, handle: FileHandle | DirHandle) -> Fh:
         fh = Fh(self._next_fh)

@@ -1,4 +1,4 @@
-"""Operations on names, by the number of their directory: create, mkdir, symlink, unlink, rmdir, rename, readdir.
+"""Operations on names, by the number of their directory: create, mkdir, symlink, unlink, rmdir, rename.
 
 None waits for S3 beyond bringing the directories involved up to date; what the bucket must learn is committed to the
 index before they return.
@@ -6,7 +6,6 @@ index before they return.
 
 import os
 import stat
-from collections.abc import Sequence
 
 from s3mount import names
 from s3mount.errors import (
@@ -19,7 +18,7 @@ from s3mount.errors import (
     NotFound,
     NotPermitted,
 )
-from s3mount.model import ROOT_INO, Attr, Caller, DirEntry, Fh, Ino, Inode
+from s3mount.model import ROOT_INO, Caller, Fh, Ino, Inode
 from s3mount.vfs.context import VfsContext
 from s3mount.vfs.hard_links import HardLinks
 from s3mount.vfs.xattrs import inherit, require_room
@@ -35,47 +34,6 @@ class Namespace:
         self._context = context
         self._index = context.index
         self._hard_links = HardLinks(context)
-
-    def open_directory(self, ino: Ino) -> Fh:
-        return self._context.handles.open_dir(ino, self._entries(ino))
-
-    def _entries(self, ino: Ino) -> Sequence[DirEntry]:
-        """The names of this moment. Raises NotADirectory, NotFound, StoreError."""
-        context = self._context
-        context.directory(ino)
-        entries: list[DirEntry] = []
-        unknown: list[Ino] = []
-        files: list[tuple[Ino, int]] = []
-        with self._index.locked():
-            children = self._index.dentries.children(ino)
-            inodes = self._index.inodes.get_all([child for _, child in children])
-            for (name, child), inode in zip(children, inodes, strict=True):
-                if inode.link_of is not None:
-                    inode = context.live(child)
-                if inode.is_file and inode.remote is not None and not inode.content_owed:
-                    files.append((inode.ino, inode.size))
-                if inode.metadata_known:
-                    entries.append(DirEntry(name, context.attr(inode)))
-                else:
-                    unknown.append(child)
-                    entries.append(DirEntry(name, _listed_attr(inode), is_complete=False))
-        fetched = context.prefetch.listed(ino, files)
-        context.attributes.prefetch([child for child in unknown if child not in fetched])
-        return entries
-
-    def read_directory(self, fh: Fh, *, from_start: bool) -> Sequence[DirEntry]:
-        handle = self._context.handles.directory(fh)
-        if from_start:
-            if handle.is_begun:
-                handle.entries = self._entries_now(handle.ino)
-            handle.is_begun = True
-        return handle.entries
-
-    def _entries_now(self, ino: Ino) -> Sequence[DirEntry]:
-        """Like _entries, of a directory that is open and may be removed by now: such a one is empty."""
-        if self._index.inodes.find(ino) is None:
-            return ()
-        return self._entries(ino)
 
     def create(self, parent: Ino, name: str, mode: int, flags: int, caller: Caller) -> Inode | tuple[Inode, Fh]:
         """Make a file and open it; the inode alone when the name exists by now and O_EXCL was not asked: open that
@@ -306,9 +264,3 @@ class Namespace:
             raise IsADirectory("a file cannot replace a directory")
         if target.is_dir and not self._index.dentries.is_empty(target.ino):
             raise NotEmpty("the target directory is not empty")
-
-
-def _listed_attr(inode: Inode) -> Attr:
-    """What is known of an inode that was only listed: a directory is one, the rest may be files or symlinks."""
-    mode = stat.S_IFDIR if inode.is_dir else 0
-    return Attr(inode.ino, mode, 0, 0, 0, 0, 0, 0, 0)

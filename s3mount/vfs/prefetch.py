@@ -1,6 +1,6 @@
 """Fetches small files of a directory that is read in order before they are opened: bytes and metadata in one GET each.
 
-Told by namespace.py what is listed and by fileio.py what is opened; tours.py decides. Requests run on threads of its
+Told by directories.py what is listed and by fileio.py what is opened; tours.py decides. Requests run on threads of its
 own; whoever needs the same file meanwhile waits for that request and sends none. Nothing is evicted from a cache that
 has no room, and a failure is nobody's: who reads the file asks again.
 """
@@ -50,12 +50,12 @@ class Prefetch:
     def is_on(self) -> bool:
         return self._tours.bytes_max > 0
 
-    def listed(self, directory: Ino, files: Sequence[tuple[Ino, int]]) -> set[Ino]:
-        """`directory` was listed and has these files, in this order, each with its size. Returns those that are being
-        fetched now, whose metadata comes with their bytes."""
+    def listed(self, directory: Ino, files: Sequence[tuple[Ino, int]], *, is_start: bool) -> set[Ino]:
+        """`directory` was listed and has these files, in this order, each with its size, or they come after those told
+        before. Returns those that are being fetched now, whose metadata comes with their bytes."""
         if not self.is_on:
             return set()
-        return self._begin(self._tours.listed(directory, files, self._clock.monotonic_s()))
+        return self._begin(self._tours.listed(directory, files, self._clock.monotonic_s(), is_start=is_start))
 
     def opened(self, ino: Ino) -> None:
         """The file is opened to be read."""

@@ -27,11 +27,15 @@ AHEAD_S_MAX = 30.0
 class _Tour:
     """`files`: inode and size, in order. `at`: the one opened last. `fetched`: those before it need no fetch."""
 
-    def __init__(self, files: Sequence[tuple[Ino, int]]) -> None:
-        self.files = files
-        self.places = {ino: place for place, (ino, _) in enumerate(files)}
+    def __init__(self) -> None:
+        self.files: list[tuple[Ino, int]] = []
+        self.places: dict[Ino, int] = {}
         self.at = -1
         self.fetched = 0
+
+    def extend(self, files: Sequence[tuple[Ino, int]]) -> None:
+        self.places |= {ino: place for place, (ino, _) in enumerate(files, len(self.files))}
+        self.files += files
 
 
 class Tours:
@@ -46,12 +50,18 @@ class Tours:
         self._ahead: dict[Ino, tuple[int, float]] = {}
         self._ahead_bytes = 0
 
-    def listed(self, directory: Ino, files: Sequence[tuple[Ino, int]], now_s: float) -> list[Ino]:
-        """A program has listed `directory`, which has these files, in this order. Returns those to fetch now."""
+    def listed(
+        self, directory: Ino, files: Sequence[tuple[Ino, int]], now_s: float, *, is_start: bool = True
+    ) -> list[Ino]:
+        """A program lists `directory`, which has these files, in this order: from its start on, or after those told
+        before. Returns those to fetch now."""
         with self._lock:
             if now_s - self._opened_s > STREAK_S_MAX:
                 self._streak = 0
-            tour = self._tours[directory] = _Tour(files)
+            tour = None if is_start else self._tours.get(directory)
+            if tour is None:
+                tour = self._tours[directory] = _Tour()
+            tour.extend(files)
             return self._next(tour, now_s)
 
     def opened(self, directory: Ino, ino: Ino, now_s: float) -> list[Ino]:

@@ -18,6 +18,7 @@ from s3mount.writeback.context import WriteBackContext
 log = logging.getLogger(__name__)
 
 CHAIN_MAX = 1000
+ASKED_AHEAD_MAX = 20_000
 
 
 def find_blocker(index: Index, inode: Inode, key: ObjectKey) -> Inode | None:
@@ -74,19 +75,17 @@ class Mover:
                 return
             if now.remote_key == self._index.dentries.path_key(now):
                 return  # moved back meanwhile
-            for _, ino in self._index.dentries.children(now.ino):
-                child = self._index.inodes.get(ino)
-                if child.is_dir:
-                    self._index.keep_written_key(child)
+            for child in self._index.inodes.directories_in(now.ino):
+                self._index.keep_written_key(child)
             self._index.inodes.bump_children(now.ino, now_ns)
             self._index.tombstones.put(now.remote_key, now.remote_etag, now_ns)
             self._index.inodes.update(now._replace(remote_key=None, remote_etag=None))
 
     def _unknown_children(self, ino: Ino) -> list[Ino]:
         """Whose metadata is to be asked for before each can be moved."""
-        with self._index.locked():
-            children = [child for _, child in self._index.dentries.children(ino)]
-            return [child.ino for child in self._index.inodes.get_all(children) if not child.metadata_known]
+        children = [Ino(child) for child in self._index.dentries.inos(ino)[:ASKED_AHEAD_MAX]]
+        found = self._index.inodes.find_all(children, may_keep=False)
+        return [child.ino for child in found.values() if not child.metadata_known]
 
     def make_way(self, inode: Inode, blocker: Inode) -> bool:
         """Get `inode` nearer to the key that `blocker` occupies; True when nothing there is in its way. Raises

@@ -27,6 +27,10 @@ from s3mount.writeback.uploader import Uploader
 log = logging.getLogger(__name__)
 
 PROGRESS_EVERY_S = 0.25
+# What is owed is counted under the lock of the index, row by row: whoever waits for a lot does so a tenth of the time.
+COUNT_S_CHEAP = 0.005
+COUNT_TIMES = 10
+COUNT_PAUSE_S_MAX = 2.0
 HURRY_S = 5.0
 LEFT_SHOWN_MAX = 1000
 
@@ -174,6 +178,11 @@ class WriteBack:
         with self._progress:
             self._progress.wait(min(PROGRESS_EVERY_S, max(0.0, deadline - time.monotonic())))
 
+    def _pause(self, until_s: float) -> None:
+        with self._progress:
+            while (left_s := until_s - time.monotonic()) > 0:
+                self._progress.wait(left_s)
+
     def wait_uploaded(self, inos: Iterable[Ino], deadline_s: float) -> None:
         """Return when the bucket has these inodes as they are now. Raises IOFailure when S3 refuses one or time is
         up."""
@@ -228,14 +237,20 @@ class WriteBack:
         self._begin_drain(())
         try:
             while True:
+                begun_s = time.monotonic()
                 backlog = self.backlog()
+                took_s = time.monotonic() - begun_s
                 on_progress(backlog)
                 if backlog.is_empty or time.monotonic() >= deadline or self._only_refused(backlog):
                     left = [] if backlog.is_empty else self.left()
                     # A power cut after this must not bring back what was owed: it would go over the newer objects.
                     self._index.commit_durably()
                     return left
-                self._wait(deadline)
+                if took_s > COUNT_S_CHEAP:
+                    pause_s = min(took_s * COUNT_TIMES, COUNT_PAUSE_S_MAX)
+                    self._pause(min(deadline, time.monotonic() + pause_s))
+                else:
+                    self._wait(deadline)
         finally:
             self._end_drain()
 

@@ -68,7 +68,7 @@ class Peer:
         return found
 
     def memory_peak_mib(self) -> float:
-        return sum(_status_kib(pid, "VmHWM") for pid in self.pids()) / 1024
+        return sum(status_kib(pid, "VmHWM") for pid in self.pids()) / 1024
 
     def cpu_s(self) -> float:
         ticks = os.sysconf("SC_CLK_TCK")
@@ -107,7 +107,8 @@ class Peer:
         self._wait(lambda: os.path.ismount(self.root), DEADLINE_S)
 
 
-def _status_kib(pid: int, field: str) -> int:
+def status_kib(pid: int | str, field: str) -> int:
+    """A number of /proc/PID/status; 0 when the process is gone."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith(f"{field}:"):

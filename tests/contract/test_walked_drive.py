@@ -8,6 +8,7 @@ from s3mount.model import Caller
 from s3mount.remote.defaults import Defaults
 from s3mount.vfs.paths import PathFileSystem
 from tests.contract.conftest import Subject
+from tests.support.entries import all_entries
 
 DIRECTORIES = 120
 FILES = 10
@@ -20,7 +21,7 @@ def open_drive(subject: Subject, folder: Path) -> Drive:
 
 def find(fs: PathFileSystem, path: str) -> set[str]:
     fh = fs.opendir(path)
-    entries = fs.readdir(fh)
+    entries = all_entries(fs, fh)
     fs.releasedir(fh)
     found: set[str] = set()
     for entry in entries:

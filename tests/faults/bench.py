@@ -13,6 +13,7 @@ from s3mount.model import Caller, Fh
 from s3mount.remote.defaults import Defaults
 from s3mount.vfs.context import VfsOptions
 from s3mount.vfs.paths import PathFileSystem
+from tests.support.entries import all_entries
 from tests.support.faulty_store import FaultyStore
 from tests.support.memory_store import MemoryStore
 
@@ -124,7 +125,7 @@ class Bench:
     def names(self, path: str = "/") -> list[str]:
         fh = self.fs.opendir(path)
         try:
-            return [entry.name for entry in self.fs.readdir(fh)]
+            return [entry.name for entry in all_entries(self.fs, fh)]
         finally:
             self.fs.releasedir(fh)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from s3mount.model import ROOT_INO, Ino
 from s3mount.remote import walk
 from tests.faults.bench import Bench
+from tests.support.entries import all_entries
 from tests.support.memory_store import MemoryStore
 
 PARTS = st.sampled_from(["a", "b", "a-", "a.t", "a%key", "", "..", "é", "b0", "x" * 300])
@@ -30,7 +31,7 @@ def shape(bench: Bench) -> Shape:
 
     def descend(ino: Ino, path: str) -> None:
         fh = bench.drive.filesystem.opendir(ino)
-        entries = bench.drive.filesystem.readdir(fh)
+        entries = all_entries(bench.drive.filesystem, fh)
         bench.drive.filesystem.releasedir(fh)
         for entry in entries:
             inode = bench.index.inodes.get(entry.attr.ino)

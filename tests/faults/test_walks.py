@@ -13,6 +13,7 @@ from s3mount.remote import walk, walks
 from s3mount.store.base import ListPage
 from tests.faults.bench import Bench, until
 from tests.faults.test_listing import Make
+from tests.support.entries import all_entries
 from tests.support.faulty_store import FOR_GOOD, Moment
 from tests.support.memory_store import MemoryStore
 
@@ -28,7 +29,7 @@ def paths(bench: Bench, path: str = "") -> set[str]:
     """What `find -type f` shows, asking for directories as it does."""
     fh = bench.fs.opendir(path or "/")
     try:
-        entries = bench.fs.readdir(fh)
+        entries = all_entries(bench.fs, fh)
     finally:
         bench.fs.releasedir(fh)
     found: set[str] = set()

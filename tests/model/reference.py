@@ -153,14 +153,15 @@ class ReferenceTree:
         return self._open(inode, os.O_RDONLY, self._snapshot(inode))
 
     def _snapshot(self, inode: RefInode) -> Sequence[DirEntry]:
-        return [DirEntry(name, self._attr(child)) for name, child in inode.children.items()]
+        children = enumerate(inode.children.items(), 1)
+        return [DirEntry(name, self._attr(child), next_place=place) for place, (name, child) in children]
 
-    def readdir(self, fh: Fh, *, from_start: bool = True) -> Sequence[DirEntry]:
+    def readdir(self, fh: Fh, start: int = 0) -> Sequence[DirEntry]:
         handle = self._handle(fh)
-        if from_start and handle.is_begun:
+        if start == 0 and handle.is_begun:
             handle.snapshot = self._snapshot(handle.inode)
-        handle.is_begun |= from_start
-        return handle.snapshot
+        handle.is_begun |= start == 0
+        return handle.snapshot[start:]
 
     def releasedir(self, fh: Fh) -> None:
         self._handle(fh)

@@ -27,6 +27,7 @@ from s3mount.errors import FsError
 from s3mount.model import Attr, AttrChange, Caller, DirEntry, Fh, Ino
 from s3mount.vfs.paths import PathFileSystem
 from tests.model.reference import RENAME_NOREPLACE, ReferenceTree
+from tests.support.entries import all_entries
 from tests.support.fs_factory import DriveUnderTest, kinds, open_drive
 
 EXAMPLES = int(os.environ.get("S3MOUNT_MODEL_EXAMPLES", "40"))
@@ -297,7 +298,7 @@ def shape(fs: PathFileSystem) -> dict[str, tuple[object, ...]]:
 def entries(fs: PathFileSystem, path: str) -> list[DirEntry]:
     fh = fs.opendir(path)
     try:
-        return list(fs.readdir(fh))
+        return all_entries(fs, fh)
     finally:
         fs.releasedir(fh)
 

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.skipif(
     reason="no /dev/fuse that this user may open",
 )
 NAMES = 200_000
-# As listed for the first time; a name takes a row, a dentry and an entry of the snapshot.
-BYTES_A_NAME_MAX = 3_000
+# As listed for the first time: what the caches hold at most, and eight bytes a name for the listing and each handle.
+BYTES_A_NAME_MAX = 1_000
 SERVE = """
 import sys
 from pathlib import Path

@@ -14,6 +14,7 @@ from s3mount.vfs.paths import PathFileSystem
 from tests.acceptance.watching import keys_of, wait_until
 from tests.security.others import snapshot
 from tests.support.cli_mount import CliMount
+from tests.support.entries import all_entries
 from tests.support.fs_factory import MEMORY, MemoryDrive, open_drive
 from tests.support.memory_store import MemoryStore
 from tests.support.s3_server import S3Server
@@ -146,7 +147,7 @@ class TestPathsAsTheKernelNeverSendsThem:
     def names(self, tree: PathFileSystem, path: str) -> list[str]:
         fh = tree.opendir(path)
         try:
-            return [entry.name for entry in tree.readdir(fh)]
+            return [entry.name for entry in all_entries(tree, fh)]
         finally:
             tree.releasedir(fh)
 

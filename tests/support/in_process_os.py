@@ -15,6 +15,7 @@ from s3mount.bindings.error_codes import errno_of
 from s3mount.errors import FsError, NotFound
 from s3mount.model import Attr, Caller, Fh, Seek, VolumeInfo
 from s3mount.vfs.paths import PathFileSystem
+from tests.support.entries import all_entries
 from tests.support.os_like import Time
 
 T = TypeVar("T")
@@ -228,7 +229,7 @@ class InProcessOs:
         where = self._followed(path)
         fh = self._call(self._filesystem.opendir, where)
         try:
-            entries = self._call(self._filesystem.readdir, fh)
+            entries = self._call(all_entries, self._filesystem, fh)
         finally:
             self._call(self._filesystem.releasedir, fh)
         base = where.rstrip("/")

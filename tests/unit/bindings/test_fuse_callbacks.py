@@ -258,14 +258,15 @@ def listed(data: Any, used: int, *, plus: bool) -> list[tuple[bytes, int, int, i
 @pytest.mark.parametrize("plus", [False, True])
 def test_directories_are_paged_by_offset(binding: Binding, info: Any, plus: bool) -> None:
     names = [f"n{number}" for number in range(40)]
-    entries = [DirEntry(name, ATTR) for name in names]
+    entries = [DirEntry(name, ATTR, next_place=place) for place, name in enumerate(names, 1)]
     seen: list[bytes] = []
     offset, pages = 0, 0
     while True:
         callback = "readdirplus" if plus else "readdir"
-        name, data, used = binding.call(callback, 3, 1000, offset, address(info), result=entries)
+        start = max(offset - 2, 0)
+        name, data, used = binding.call(callback, 3, 1000, offset, address(info), result=entries[start:])
         assert name == "reply_buf"
-        assert binding.asked == ("readdir", 7, offset == 0)
+        assert binding.asked == ("readdir", 7, start)
         page = listed(data, used, plus=plus)
         if not page:
             break
@@ -279,7 +280,10 @@ def test_directories_are_paged_by_offset(binding: Binding, info: Any, plus: bool
 @pytest.mark.parametrize("plus", [False, True])
 def test_attributes_go_along_when_asked_for_and_known(binding: Binding, info: Any, plus: bool) -> None:
     unknown = Attr(Ino(9), 0, 0, 0, 0, 0, 0, 0, 0)
-    entries = [DirEntry("known", ATTR), DirEntry("listed", unknown, is_complete=False)]
+    entries = [
+        DirEntry("known", ATTR, next_place=1),
+        DirEntry("listed", unknown, is_complete=False, next_place=2),
+    ]
     _, data, used = binding.call("readdirplus" if plus else "readdir", 3, 4096, 0, address(info), result=entries)
     dot, above, known, incomplete = listed(data, used, plus=plus)
     directory, file = stat.S_IFDIR >> 12, stat.S_IFREG >> 12

@@ -12,6 +12,7 @@ import pytest
 
 from s3mount.clock import SystemClock
 from s3mount.errors import MountError
+from s3mount.index import inodes
 from s3mount.index.index import Index
 from s3mount.index.multiparts import Intent
 from s3mount.index.schema import DUE_NEVER, SCHEMA_VERSION
@@ -222,3 +223,18 @@ def test_a_hundred_thousand_owed_rows_are_due_within_a_second(index: Index) -> N
         index.inodes.expedite(5, with_parked=True)
     assert len(index.inodes.due(5, 16, lambda ino: False)) == 16
     assert time.process_time() - began < 1.0
+
+
+def test_totals_are_counted_in_portions_and_kept_while_they_are_dear(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inodes, "COUNTED_AT_ONCE", 3)
+    for number in range(8):
+        index.create(ROOT_INO, f"n{number}", FILE._replace(size=10))
+    assert index.inodes.totals() == (9, 80)
+    index.create(ROOT_INO, "one more", FILE)
+    assert index.inodes.totals() == (10, 80)
+    monkeypatch.setattr(inodes, "TOTALS_KEPT_TIMES", 10**9)
+    assert index.inodes.totals() == (10, 80)
+    index.create(ROOT_INO, "and another", FILE)
+    assert index.inodes.totals() == (10, 80)
