@@ -44,11 +44,11 @@ KEPT = (
 
 _HAS_ATTRIBUTES, _HAS_CREATED, _HAS_ITIME = 0x1, 0x10, 0x40
 _VERSION = 4
-_HEAD = struct.Struct("<HHI")  # version, twice; which of the fields are set
-# By version: attributes, then the other fields; creation time and itime by their place among these.
-_FIELDS = {3: struct.Struct("<IIQQQQ"), 4: struct.Struct("<IQQ"), 5: struct.Struct("<IQ")}
-_CREATED_AT = {3: 4, 4: 2, 5: 1}
-_ITIME_AT = {4: 1}
+_HEAD = struct.Struct("<HH")  # version, twice
+# By version: which of the fields are set, attributes, then the others; creation time and itime by their place.
+_FIELDS = {3: struct.Struct("<IIIQQQQ"), 4: struct.Struct("<IIQQ"), 5: struct.Struct("<IIQ")}
+_CREATED_AT = {3: 5, 4: 3, 5: 2}
+_ITIME_AT = {4: 2}
 _TEXT = re.compile(rb"0x([0-9a-fA-F]{1,8})(?:\0|\Z)")
 
 
@@ -77,15 +77,15 @@ def decode(value: bytes | None) -> WindowsAttributes:
     start = (end + 2) & ~1
     if end < 0 or len(value) < start + _HEAD.size:
         return WindowsAttributes(bits)
-    version, _, which = _HEAD.unpack_from(value, start)
+    version, _ = _HEAD.unpack_from(value, start)
     fields = _FIELDS.get(version)
-    start += _HEAD.size
-    # NDR aligns the rest to 4, which it is unless a text stands before; 8-byte times are not aligned further.
-    if fields is None or start % 4 or len(value) < start + fields.size:
+    start = (start + _HEAD.size + 3) & ~3
+    if fields is None or len(value) < start + fields.size:
         return WindowsAttributes(bits)
     found = fields.unpack_from(value, start)
+    which = found[0]
     if which & _HAS_ATTRIBUTES:
-        bits = FileAttribute(found[0] & KEPT)
+        bits = FileAttribute(found[1] & KEPT)
     return WindowsAttributes(
         bits,
         found[_CREATED_AT[version]] or None if which & _HAS_CREATED else None,
@@ -96,8 +96,9 @@ def decode(value: bytes | None) -> WindowsAttributes:
 def encode(attributes: WindowsAttributes) -> bytes:
     which = _HAS_ATTRIBUTES * (attributes.bits is not None)
     which |= _HAS_CREATED * (attributes.created is not None) | _HAS_ITIME * (attributes.itime is not None)
-    fields = (attributes.bits or 0, attributes.itime or 0, attributes.created or 0)
-    return b"\0\0" + _HEAD.pack(_VERSION, _VERSION, which) + _FIELDS[_VERSION].pack(*fields)
+    fields = (which, attributes.bits or 0, attributes.itime or 0, attributes.created or 0)
+    # An empty text, and what aligns versions and fields.
+    return b"\0\0" + _HEAD.pack(_VERSION, _VERSION) + b"\0\0" + _FIELDS[_VERSION].pack(*fields)
 
 
 def filetime(time_ns: int) -> int:

@@ -10,8 +10,8 @@ looks alike:
     a "." or " " at the end, which Win32 would cut off: "．" and "␠"
     the first letter of a device's name (CON, "nul.txt"): its full-width form
 
-One of these characters that a name really holds is told apart by a "‛" before it. A "‛" counts only in front of one; there
-those of the name itself are doubled, as backslashes are in front of a quotation mark on a command line.
+One of these characters that a name really holds is told apart by a "‛" before it. A "‛" counts only in front of one;
+there those of the name itself are doubled, as backslashes are in front of a quotation mark on a command line.
 
 Windows compares names without case by its own table, a character at a time: `fold`.
 """

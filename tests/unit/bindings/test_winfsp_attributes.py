@@ -36,9 +36,9 @@ def test_the_form_is_samba_s() -> None:
     assert encode(found) == base64.b64decode("AAAEAAQAAABRAAAAIAAAAGSL0ZzCPdUBZIvRnMI91QE=")
 
 
-VERSION_3 = (
-    b"\0\0\x03\0\x03\0\0\0\x11\0\0\0\x22\0\0\0" + bytes(4) + bytes(16) + TIME.to_bytes(8, "little") + bytes(8)
-)
+LE = TIME.to_bytes(8, "little")
+VERSION_3 = b"\0\0\x03\0\x03\0\0\0\x11\0\0\0\x22\0\0\0" + bytes(4) + bytes(16) + LE + bytes(8)
+VERSION_5 = b"\0\0\x05\0\x05\0\0\0\x11\0\0\0\x26\0\0\0" + LE
 
 
 @pytest.mark.parametrize(
@@ -50,16 +50,50 @@ VERSION_3 = (
         (b"0x21\0", WindowsAttributes(A | R)),
         (b"0x0", WindowsAttributes(FileAttribute(0))),
         (b"0xFFFFFFFF", WindowsAttributes(KEPT)),
-        (VERSION_3, None),
-        (b"\0\0\x05\0\x05\0\x11\0\0\0\x26\0\0\0" + TIME.to_bytes(8, "little"), None),
+        (VERSION_3, WindowsAttributes(A | H, TIME)),
+        (VERSION_5, WindowsAttributes(A | H | S, TIME)),
+        (VERSION_5[:-1], WindowsAttributes()),
         (b"\0\0\x09\0\x09\0\0\0\x11\0\0\0\x26\0\0\0", WindowsAttributes()),
         (b"rubbish without an end", WindowsAttributes()),
     ],
 )
-def test_what_others_write(value: bytes | None, expected: WindowsAttributes | None) -> None:
+def test_what_others_write(value: bytes | None, expected: WindowsAttributes) -> None:
     assert decode(value) == expected
 
 
 @given(st.binary(max_size=80))
 def test_nothing_makes_it_fail(value: bytes) -> None:
     decode(value)
+
+
+@pytest.mark.parametrize(
+    ("ns", "time"),
+    [(0, 116_444_736_000_000_000), (199, 116_444_736_000_000_001), (-1, 116_444_735_999_999_999), (-(1 << 64), 0)],
+)
+def test_times(ns: int, time: int) -> None:
+    assert filetime(ns) == time
+
+
+@given(st.integers(1, 1 << 62))
+def test_a_time_of_windows_is_kept_to_its_last_digit(time: int) -> None:
+    assert filetime(time_ns(time)) == time
+
+
+def test_an_object_that_nobody_touched_is_due_for_backup() -> None:
+    attr = Attr(Ino(7), 0o100644, 1, 0, 0, 4097, 30_000, 20_000, 10_000)
+    assert file_info(attr, WindowsAttributes(), is_dir=False) == {
+        "file_attributes": A,
+        "allocation_size": 8192,
+        "file_size": 4097,
+        "creation_time": filetime(10_000),
+        "last_access_time": filetime(30_000),
+        "last_write_time": filetime(20_000),
+        "change_time": filetime(10_000),
+        "index_number": 7,
+    }
+
+
+def test_a_directory_has_no_size_and_no_archive_bit() -> None:
+    info = file_info(Attr(Ino(7), 0o40755, 2, 0, 0, 4096, 0, 0, 0), WindowsAttributes(H, TIME), is_dir=True)
+    assert (info["file_attributes"], info["file_size"]) == (FileAttribute.DIRECTORY | H, 0)
+    assert info["creation_time"] == TIME
