@@ -1,8 +1,10 @@
 """Where a drive of Windows may go, from what a person types."""
 
+from pathlib import PureWindowsPath
+
 import pytest
 
-from s3mount.bindings.windows_place import PREFIX_CHARS_MAX, WindowsPlace, parse_place
+from s3mount.bindings.windows_place import PREFIX_CHARS_MAX, WindowsPlace, absolute_place, parse_place
 from s3mount.errors import UsageError
 
 
@@ -12,8 +14,6 @@ from s3mount.errors import UsageError
         ("S:", WindowsPlace("S:")),
         ("s:\\", WindowsPlace("S:")),
         ("s:/", WindowsPlace("S:")),
-        ("*", WindowsPlace("*:")),
-        ("*:", WindowsPlace("*:")),
         (r"\\.\s:", WindowsPlace(r"\\.\S:")),
         (r"C:\backup", WindowsPlace(r"C:\backup")),
         (r"C:\drives\my bucket", WindowsPlace(r"C:\drives\my bucket")),
@@ -43,3 +43,28 @@ def test_the_longest_share_is_what_winfspy_keeps() -> None:
     prefix = r"\s3mount" + "\\"
     name = "b" * (PREFIX_CHARS_MAX - len(prefix))
     assert parse_place(f"\\{prefix}{name}").prefix == prefix + name
+
+
+@pytest.mark.parametrize(
+    ("text", "taken", "place"),
+    [
+        ("s:", "", "S:\\"),
+        ("*", "", "Z:\\"),
+        ("*:", "ZYW", "X:\\"),
+        (r"\\.\s:", "", "\\\\.\\S:\\"),
+        ("C:/drives/bucket/", "", r"C:\drives\bucket"),
+        (r"\\s3mount\bucket", "", "\\\\s3mount\\bucket\\"),
+    ],
+)
+def test_a_place_is_known_by_one_name_and_leads_to_itself(text: str, taken: str, place: str) -> None:
+    known = absolute_place(text, lambda root: root[0] in taken and root[1:] == ":\\")
+    assert known == place
+    assert PureWindowsPath(known).is_absolute()
+    assert str(PureWindowsPath(known)) == known
+    assert absolute_place(known, lambda root: False) == known
+    assert parse_place(known) == parse_place(text if text[0] != "*" else place)
+
+
+def test_no_letter_is_free() -> None:
+    with pytest.raises(UsageError, match="no drive letter is free"):
+        absolute_place("*", lambda root: True)
