@@ -71,6 +71,21 @@ def _caught(callback: Callable[Concatenate[Self, P], int]) -> Callable[Concatena
     return wrapper
 
 
+def _unanswered(callback: Callable[Concatenate[Self, P], None]) -> Callable[Concatenate[Self, P], None]:
+    """For what has no status to fail with; winfspy would answer with one all the same, which cffi takes ill."""
+
+    @wraps(callback)
+    def wrapper(self: Self, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            callback(self, *args, **kwargs)
+        except FsError as error:
+            log.error("%s: %s: %s", callback.__name__, type(error).__name__, error)
+        except BaseException:
+            log.exception("%s failed in a way nobody foresaw", callback.__name__)
+
+    return wrapper
+
+
 class WinFspOperations(BaseFileSystemOperations):  # type: ignore[misc]  # winfspy has no types
     def __init__(self, filesystem: ServedFileSystem, *, label: str, read_only: bool):
         super().__init__()
@@ -123,16 +138,17 @@ class WinFspOperations(BaseFileSystemOperations):  # type: ignore[misc]  # winfs
     def cleanup(self, file_context: Opened, file_name: str | None, flags: int) -> None:
         self._drive.cleanup(file_context, file_name, Cleanup(flags & (Cleanup.DELETE | Cleanup.SET_ARCHIVE)))
 
-    @_answered
+    @_unanswered
+    def ll_cleanup(self, file_context: Any, file_name: Any, flags: int) -> None:
+        self.cleanup(ffi.from_handle(file_context), ffi.string(file_name) if file_name else None, flags)
+
     def close(self, file_context: Opened) -> None:
         self._drive.close(file_context)
 
+    @_unanswered
     def ll_close(self, file_context: Any) -> None:
-        try:
-            super().ll_close(file_context)
-        finally:
-            # winfspy forgets an open only when closing it went well.
-            self._opened_objs.pop(file_context, None)
+        # winfspy forgets an open only when closing it went well.
+        self.close(self._opened_objs.pop(file_context))
 
     @_caught
     def ll_create(self, file_name: Any, *arguments: Any) -> int:

@@ -7,6 +7,7 @@ A symbolic link or a special file of Linux is shown as a file whose content is w
 changed: to a drive of Windows it has no other form, and it can be renamed and deleted.
 """
 
+import contextlib
 import logging
 import os
 import stat
@@ -263,8 +264,9 @@ class WindowsDrive:
     def close(self, opened: Opened) -> None:
         handles = [fh for fh in (opened.fh, opened.appending) if fh is not None]
         opened.fh = opened.appending = None
-        for fh in handles:
-            self._filesystem.release(fh)
+        with contextlib.ExitStack() as ends:
+            for fh in handles:
+                ends.callback(self._filesystem.release, fh)
 
     # -- bytes ---------------------------------------------------------------------------------------------------
 

@@ -32,12 +32,17 @@ class Volume(winfspy.FileSystem):  # type: ignore[misc]  # winfspy has no types
     """winfspy's own starts as many threads as there are processors, and takes no volume without a mount point."""
 
     def start(self) -> None:
+        """Raises MountPointUnusable with nothing mounted."""
         # Its lock would make every open wait while one name is made or moved; ours lock what must be locked.
         lib.FspFileSystemSetOperationGuardF(self._file_system_ptr[0], ffi.NULL, ffi.NULL)
-        if self.mountpoint is not None:
-            self._require(lib.FspFileSystemSetMountPoint(self._file_system_ptr[0], self.mountpoint))
-        self._require(lib.FspFileSystemStartDispatcher(self._file_system_ptr[0], THREADS))
         self.started = True
+        try:
+            if self.mountpoint is not None:
+                self._require(lib.FspFileSystemSetMountPoint(self._file_system_ptr[0], self.mountpoint))
+            self._require(lib.FspFileSystemStartDispatcher(self._file_system_ptr[0], THREADS))
+        except MountPointUnusable:
+            self.stop()
+            raise
 
     def _require(self, status: int) -> None:
         if not nt_success(status):

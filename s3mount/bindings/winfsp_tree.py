@@ -60,7 +60,7 @@ class FoldIndex:
             kept = self._kept.get(directory)
             if kept is not None and time.monotonic() - kept[0] < BELIEVED_S:
                 return list(kept[1].get(key, ()))
-        return self._read(directory).get(key, [])
+        return list(self._read(directory).get(key, ()))
 
     def _read(self, directory: Ino) -> Mapping[str, list[str]]:
         reader, added = object(), list[str]()

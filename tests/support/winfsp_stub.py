@@ -104,6 +104,8 @@ PVOID malloc(SIZE_T);
 BODIES = """
 WCHAR WFSPY_FSP_FSCTL_DISK_DEVICE_NAME[] = u"WinFsp.Disk", WFSPY_FSP_FSCTL_NET_DEVICE_NAME[] = u"WinFsp.Net";
 
+int Volumes, Mounted; /* there are now; made so far */
+
 static void copy_text(WCHAR *to, SIZE_T size, WCHAR *from)
 {
     SIZE_T at = 0;
@@ -114,6 +116,7 @@ NTSTATUS FspFileSystemCreate(PWSTR device, FSP_FSCTL_VOLUME_PARAMS *params, FSP_
     FSP_FILE_SYSTEM **made)
 {
     *made = calloc(1, sizeof **made);
+    Volumes++;
     (*made)->Params = *params;
     (*made)->HasGuard = 1;
     copy_text((*made)->Device, 16, device);
@@ -121,13 +124,15 @@ NTSTATUS FspFileSystemCreate(PWSTR device, FSP_FSCTL_VOLUME_PARAMS *params, FSP_
 }
 NTSTATUS FspFileSystemSetMountPoint(FSP_FILE_SYSTEM *fs, PWSTR place)
 {
+    if (place[0] == 'C' && place[1] == ':' && !place[2]) return 0xC0000035; /* there is one */
     copy_text(fs->MountPoint, 260, place);
     fs->Mounts++;
+    Mounted++;
     return 0;
 }
 NTSTATUS FspFileSystemStartDispatcher(FSP_FILE_SYSTEM *fs, ULONG threads) { fs->Threads = threads; return 0; }
 void FspFileSystemStopDispatcher(FSP_FILE_SYSTEM *fs) {}
-void FspFileSystemDelete(FSP_FILE_SYSTEM *fs) { free(fs); }
+void FspFileSystemDelete(FSP_FILE_SYSTEM *fs) { Volumes--; free(fs); }
 void FspFileSystemSetDebugLogF(FSP_FILE_SYSTEM *fs, UINT32 mask) {}
 void FspFileSystemSetOperationGuardF(FSP_FILE_SYSTEM *fs, PVOID enter, PVOID leave) { fs->HasGuard = enter != 0; }
 FSP_FSCTL_OPEN_FILE_INFO *FspFileSystemGetOpenFileInfo(FSP_FSCTL_FILE_INFO *info)
@@ -197,8 +202,9 @@ def _sources() -> tuple[str, str]:
         for r, name, args in _callbacks(CALLBACKS) + _callbacks(UNCONNECTED)
     )
     constants = "".join(f"static const unsigned {name};\n" for name in CONSTANTS)
-    devices = "extern WCHAR WFSPY_FSP_FSCTL_DISK_DEVICE_NAME[]; extern WCHAR WFSPY_FSP_FSCTL_NET_DEVICE_NAME[];\n"
-    declarations = TYPES + structs + constants + devices + FUNCTIONS + configure + ";\n" + trampolines
+    devices = "".join(f"extern WCHAR WFSPY_FSP_FSCTL_{kind}_DEVICE_NAME[];\n" for kind in ("DISK", "NET"))
+    counters = "extern int Volumes, Mounted;\n"
+    declarations = TYPES + structs + constants + devices + counters + FUNCTIONS + configure + ";\n" + trampolines
     includes = "".join(f"#include <{name}.h>\n" for name in ("stdint", "stddef", "stdlib", "string", "uchar"))
     defines = "".join(f"#define {name} {value}u\n" for name, value in CONSTANTS.items())
     return declarations, includes + TYPES + structs + defines + BODIES + f"{configure}\n{{ {' '.join(lines)} }}\n"
