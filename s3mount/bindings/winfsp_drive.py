@@ -62,7 +62,8 @@ class Cleanup(IntFlag):
 
 @dataclass(slots=True, eq=False)
 class Opened:
-    """One open. `attr` is the last that was known; `fh` the drive's handle, none as long as nobody needs one."""
+    """One open. `attr` and `attributes` are the last that were known, of this moment while `is_fresh`; `fh` is the
+    drive's handle, none as long as nobody needs one."""
 
     ino: Ino
     kind: Kind
@@ -71,6 +72,7 @@ class Opened:
     attributes: WindowsAttributes
     fh: Fh | None = None
     can_write: bool = False
+    is_fresh: bool = True
     appending: Fh | None = None
     text: bytes = b""
     listing: Listing | None = None
@@ -123,10 +125,12 @@ class WindowsDrive:
     def info(self, opened: Opened) -> Info:
         """Of an open, whatever happened to the file since."""
         try:
-            opened.attr = self._filesystem.getattr(opened.ino)
-            opened.attributes = self._attributes(opened.ino)
+            if not opened.is_fresh:
+                opened.attr = self._filesystem.getattr(opened.ino)
+                opened.attributes = self._attributes(opened.ino)
         except FsError as error:
             log.debug("ino %d is shown as it was last: %s", opened.ino, error)
+        opened.is_fresh = False
         return file_info(opened.attr, opened.attributes, is_dir=opened.kind is Kind.DIRECTORY)
 
     def set_basic_info(

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cachetools import LRUCache
 
@@ -110,6 +110,7 @@ def _add(names: Names, name: str) -> None:
 class WindowsTree:
     def __init__(self, filesystem: ServedFileSystem):
         self._filesystem = filesystem
+        self._root = Found("\\", ROOT_INO, "", filesystem.getattr(ROOT_INO))
         self.folded = FoldIndex(self.names_of)
 
     def names_of(self, directory: Ino) -> Sequence[str]:
@@ -122,8 +123,9 @@ class WindowsTree:
     def find(self, path: str, *, wanted: Ino | None = None) -> Found:
         """What is at `path`; `wanted` decides between names that are the same to Windows. Raises ParentNotFound when it
         is not the last name that is missing, NotFound, Exists for one of several, InvalidName."""
-        found = Found("\\", ROOT_INO, "", self._filesystem.getattr(ROOT_INO))
-        parts = path.split("\\")[1:] if path != "\\" else []
+        if path == "\\":
+            return replace(self._root, attr=self._filesystem.getattr(ROOT_INO))
+        found, parts = self._root, path.split("\\")[1:]
         for place, part in enumerate(parts, 1):
             is_last = place == len(parts)
             try:

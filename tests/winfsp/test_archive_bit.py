@@ -21,19 +21,21 @@ def set_attributes(volume: Volume, path: str, value: int) -> None:
         volume.set_basic(handle, attributes=value or nt.NORMAL)
 
 
-def back_up(volume: Volume, path: str = "\\") -> list[str]:
-    """One run of a backup by archive bit: `rar a -ao -ac`, `xcopy /M /S`, `robocopy /M`: what was taken."""
+def back_up(volume: Volume, path: str = "\\", *, clears: bool = True) -> list[str]:
+    """One run of a backup by archive bit, and what it took. It lists, then reads each file that has the bit, and
+    `clears` it by an open of its own: `rar a -ao -ac`, `xcopy /M`, `robocopy /M`; or not: `xcopy /A`, `robocopy /A`."""
     taken: list[str] = []
     with volume.opened(path, access=nt.READ_DATA, options=nt.DIRECTORY_FILE) as folder:
         entries = [entry for entry in volume.entries(folder) if entry[0] not in (".", "..")]
     for name, info in entries:
         below = f"{path.rstrip(chr(92))}\\{name}"
         if info.attributes & nt.DIRECTORY:
-            taken += back_up(volume, below)
+            taken += back_up(volume, below, clears=clears)
         elif info.attributes & nt.ARCHIVE:
             content(volume, below)
-            set_attributes(volume, below, info.attributes & ~nt.ARCHIVE)
             taken.append(below)
+            if clears:
+                set_attributes(volume, below, info.attributes & ~nt.ARCHIVE)
     return taken
 
 
@@ -44,6 +46,7 @@ def test_a_backup_takes_what_is_new_or_changed_and_nothing_else(drive: WindowsDr
     files = ["\\a", "\\b", "\\d\\c", "\\d\\e", "\\d\\f"]
     for path in files:
         put(volume, path, b"1")
+    assert back_up(volume, clears=False) == files
     assert back_up(volume) == files
     assert back_up(volume) == []
     volume = drive.remount(keep_index=False)
@@ -55,8 +58,35 @@ def test_a_backup_takes_what_is_new_or_changed_and_nothing_else(drive: WindowsDr
         volume.set_size(handle, 0)
     put(volume, "\\d\\new")
     volume = drive.remount(keep_index=False)
+    assert back_up(volume, clears=False) == ["\\b", "\\d\\c", "\\d\\e", "\\d\\new"]
     assert back_up(volume) == ["\\b", "\\d\\c", "\\d\\e", "\\d\\new"]
     assert back_up(volume) == []
+
+
+def copy_in(volume: Volume, path: str, data: bytes, written: int, attributes: int) -> None:
+    """As robocopy and Explorer do: content first, then times, then attributes, by the handle that wrote."""
+    with volume.opened(path, nt.OVERWRITE_IF, attributes=attributes) as handle:
+        volume.set_size(handle, len(data))
+        volume.write(handle, 0, data)
+        volume.set_basic(handle, created=CREATED, written=written)
+        volume.set_basic(handle, attributes=attributes)
+
+
+def test_what_was_copied_here_is_the_same_to_the_next_run(drive: WindowsDriveUnderTest) -> None:
+    """robocopy compares size, time to 100 ns, and attributes."""
+    sources = {
+        f"\\f{number}": (b"x" * number, WRITTEN + number, attributes)
+        for number, attributes in enumerate([nt.ARCHIVE, nt.NORMAL, nt.HIDDEN, nt.READONLY | nt.ARCHIVE], 1)
+    }
+    for path, source in sources.items():
+        copy_in(drive.volume, path, *source)
+    volume = drive.remount(keep_index=False)
+    with volume.opened("\\", options=nt.DIRECTORY_FILE) as handle:
+        found = dict(volume.entries(handle))
+    for path, (data, written, attributes) in sources.items():
+        info = found[path[1:]]
+        expected = (len(data), written, CREATED, attributes & ~nt.NORMAL)
+        assert (info.size, info.written, info.created, info.attributes) == expected
 
 
 def test_reading_opening_and_renaming_leave_the_bit_alone(drive: WindowsDriveUnderTest) -> None:
