@@ -105,9 +105,13 @@ class WindowsDrive:
     # -- attributes ----------------------------------------------------------------------------------------------
 
     def attributes_at(self, path: str) -> FileAttribute:
-        """Raises ParentNotFound, NotFound."""
+        """Those that decide what may be opened. Raises ParentNotFound, NotFound."""
         attr = self._tree.find(path).attr
-        return self._attributes(attr.ino).shown(is_dir=kind_of(attr) is Kind.DIRECTORY)
+        if kind_of(attr) is not Kind.DIRECTORY:
+            return self._attributes(attr.ino).shown(is_dir=False)
+        # winfsp.dll would let nobody make anything in a read-only directory; Windows itself does (Explorer marks those
+        # of which it knows a view).
+        return self._attributes(attr.ino).shown(is_dir=True) & ~FileAttribute.READONLY
 
     def _attributes(self, ino: Ino) -> WindowsAttributes:
         return decode(self._filesystem.getxattr(ino, XATTR))

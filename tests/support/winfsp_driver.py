@@ -8,7 +8,7 @@ the function pointers of the interface that winfspy filled in, as the dispatcher
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -154,17 +154,17 @@ class Volume:
         overwrites = disposition not in (OPEN, OPEN_IF)
         if options & DIRECTORY_FILE and not is_dir:
             raise NtError(NOT_A_DIRECTORY)
-        if (options & NON_DIRECTORY_FILE or overwrites) and is_dir:
+        if options & NON_DIRECTORY_FILE and is_dir:
             raise NtError(IS_A_DIRECTORY)
         writes = access & (WRITE_DATA | APPEND_DATA) or overwrites
         if self.params.read_only_volume and access != ALL_ACCESS and (writes or access & DELETE):
             raise NtError(WRITE_PROTECTED)
-        if there & READONLY and not is_dir and access != ALL_ACCESS:  # dll/access.c; ALL_ACCESS: MAXIMUM_ALLOWED here
+        if there & READONLY and access != ALL_ACCESS:  # dll/security.c, of directories too; here MAXIMUM_ALLOWED
             if writes:
                 raise NtError(ACCESS_DENIED)
             if options & DELETE_ON_CLOSE:
                 raise NtError(CANNOT_DELETE)
-        if overwrites and there & (READONLY | ((HIDDEN | SYSTEM) & ~attributes)):
+        if overwrites and not is_dir and there & (READONLY | ((HIDDEN | SYSTEM) & ~attributes)):
             raise NtError(ACCESS_DENIED)  # what is hidden must be asked for as such (dll/fsop.c)
 
     def _create_new(self, path: str, access: int, options: int, attributes: int, share: int) -> Handle:
@@ -176,17 +176,32 @@ class Volume:
             raise NtError(PATH_NOT_FOUND if error.status == NAME_NOT_FOUND else error.status) from error
         if not above & DIRECTORY:
             raise NtError(NOT_A_DIRECTORY)
+        if (
+            above & READONLY
+        ):  # dll/security.c: the right that is wanted there is FILE_ADD_FILE, which is FILE_WRITE_DATA
+            raise NtError(ACCESS_DENIED)
         if self.params.read_only_volume:
             raise NtError(WRITE_PROTECTED)
         is_dir = bool(options & DIRECTORY_FILE)
         attributes |= DIRECTORY if is_dir else 0
-        context, info, name = self._opening(
-            "Create", path, self._text(path), options, access, attributes, self.ffi.NULL, 0
-        )  # fmt: skip
+        arguments = (self._text(path), options, access, attributes, self.ffi.NULL, 0)
+        try:
+            context, info, name = self._opening("Create", path, *arguments)
+        except NtError as error:
+            # dll/fsop.c FspFileSystemOpCreate_CollisionCheck
+            if error.status == NAME_COLLISION and options & NON_DIRECTORY_FILE and self._is_directory(path):
+                raise NtError(IS_A_DIRECTORY) from error
+            raise
         handle = self._handle(name, is_dir, context, access, share, info)
         assert handle is not None
         handle.deletes_on_close = bool(options & DELETE_ON_CLOSE)
         return handle
+
+    def _is_directory(self, path: str) -> bool:
+        try:
+            return bool(self.attributes(path) & DIRECTORY)
+        except NtError:
+            return False
 
     def _opening(self, call: str, path: str, *arguments: Any) -> tuple[Any, Info, str]:
         opened = self.ffi.new("FSP_FSCTL_OPEN_FILE_INFO *")
@@ -300,7 +315,7 @@ class Volume:
 
     def set_delete(self, handle: Handle, wanted: bool = True) -> None:
         if wanted:
-            if self.info(handle).attributes & READONLY and not handle.node.is_dir:
+            if self.info(handle).attributes & READONLY:
                 raise NtError(CANNOT_DELETE)
             self._call("CanDelete", handle.context, self._text(handle.node.path))
         handle.node.is_delete_pending = wanted
@@ -314,11 +329,7 @@ class Volume:
         self._check_name(new)
         self._check_pending(new)
         old, node = handle.node.path, handle.node
-        # SL_OPEN_TARGET_DIRECTORY: the new name's directory is opened first.
-        try:
-            self.attributes(new.rpartition("\\")[0] or "\\")
-        except NtError as error:
-            raise NtError(PATH_NOT_FOUND if error.status == NAME_NOT_FOUND else error.status) from error
+        self._open_target_directory(new)
         below = old.upper() + "\\"
         target = self._nodes.get(new.upper())
         if any(key.startswith(below) for key in list(self._nodes)) or (target is not None and target is not node):
@@ -331,6 +342,18 @@ class Volume:
             node.path = new
             self._nodes[new.upper()] = node
 
+    def _open_target_directory(self, new: str) -> None:
+        """dll/fsop.c FspFileSystemOpCreate_FileOpenTargetDirectory"""
+        above, nothing = new.rpartition("\\")[0] or "\\", self.ffi.NULL
+        try:
+            self.attributes(above)
+        except NtError as error:
+            raise NtError(PATH_NOT_FOUND if error.status == NAME_NOT_FOUND else error.status) from error
+        context, _, _ = self._opening("Open", above, self._text(above), DIRECTORY_FILE, WRITE_DATA)
+        with suppress(NtError):
+            self._call("GetSecurityByName", self._text(new), nothing, nothing, nothing)
+        self._call("Close", context)
+
     def _check_replaced(self, new: str) -> None:
         """dll/fsop.c FspFileSystemRenameCheck"""
         try:
@@ -339,7 +362,7 @@ class Volume:
             if error.status not in (NAME_NOT_FOUND, PATH_NOT_FOUND):
                 raise
         else:
-            if there & READONLY and not there & DIRECTORY:
+            if there & READONLY:
                 raise NtError(CANNOT_DELETE)
 
     def move(self, old: str, new: str, *, replaces: bool = False) -> None:

@@ -120,7 +120,7 @@ class WindowsReference:
 
     def set_delete(self, opened: Open) -> None:
         entry = opened.entry
-        if entry.attributes & nt.READONLY and not entry.is_dir:
+        if entry.attributes & nt.READONLY:
             raise NtError(nt.CANNOT_DELETE)
         if entry.children:
             raise NtError(nt.NOT_EMPTY)

@@ -204,6 +204,20 @@ def test_read_only_files_are_neither_written_nor_deleted(volume: Volume) -> None
     assert content(volume, "\\f") == b"kept"
 
 
+def test_a_read_only_directory_takes_new_files(volume: Volume) -> None:
+    """As on NTFS, where the bit on a directory keeps it from being removed and is a mark of Explorer's."""
+    with volume.opened("\\d", nt.CREATE, options=nt.DIRECTORY_FILE, attributes=nt.READONLY):
+        pass
+    assert volume.stat("\\d").attributes == nt.DIRECTORY | nt.READONLY
+    put(volume, "\\d\\f", b"1")
+    put(volume, "\\g", b"2")
+    volume.move("\\g", "\\d\\g")
+    assert volume.names("\\d") == ["f", "g"]
+    for path in ("\\d\\f", "\\d\\g"):
+        volume.delete(path)
+    assert status_of(volume.delete, "\\d") == nt.CANNOT_DELETE
+
+
 def test_sharing(volume: Volume) -> None:
     put(volume, "\\f", b"1")
     with volume.opened("\\f", share=nt.SHARE_READ):
