@@ -220,6 +220,10 @@ class BlockFile:
             self.seals.forget_saved(segments)
             self.is_saved = False
 
+    def end_locked(self, end: int) -> int:
+        """`end`, or where the file ends now if it was cut or removed since the caller looked."""
+        return end if self.present.covers(0, end) else min(end, self.ground.entries.file_size(self.ino))
+
     def read_or_nothing_locked(self, start: int, end: int) -> bytes:
         """Nothing when the bytes are gone for good. Raises IOFailure when the disk does not read now."""
         try:

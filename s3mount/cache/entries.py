@@ -32,6 +32,10 @@ class CacheEntries(Protocol):
     def total_bytes(self) -> int:
         """The sum of present_size over all rows."""
 
+    def file_size(self, ino: Ino) -> int:
+        """The size of the file as last committed, 0 when the inode is gone. A file is cut there before it is cut in the
+        cache, and grows there after, so bytes below it that neither cache nor bucket has are lost."""
+
     def holes(self) -> Sequence[tuple[Ino, bytes]]:
         """(inode, holes) of each row with any."""
 

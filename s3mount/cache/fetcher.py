@@ -77,7 +77,9 @@ class Fetcher:
             if remote is not None:
                 pieces += self._requests_locked(file, remote, missing_start, fetch_end, access)
             if fetch_end < missing_end:
-                log.error("inode %d: bytes [%d, %d) are nowhere, read as zeros", file.ino, fetch_end, missing_end)
+                # Past its end, the reader was overtaken by a cut.
+                if (lost_end := file.end_locked(missing_end)) > fetch_end:
+                    log.error("inode %d: bytes [%d, %d) are nowhere, read as zeros", file.ino, fetch_end, lost_end)
                 pieces.append(bytes(missing_end - fetch_end))
             position = missing_end
         if position < end:

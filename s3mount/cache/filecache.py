@@ -151,8 +151,9 @@ class FileCache:
         return file.present.covers(start, end)
 
     def load(self, ino: Ino, remote: RemoteObject | None, size: int) -> None:
-        """Make [0, size) present, out of the calling thread's reservation if it has one. Raises StoreError from the
-        fetch, NoSpace when the cache cannot hold it, Damaged, IOFailure. What was present is checked for damage."""
+        """Make [0, size) present, or as much of it as the file still has, out of the calling thread's reservation if it
+        has one. Raises StoreError from the fetch, NoSpace when the cache cannot hold it, Damaged, IOFailure. What was
+        present is checked for damage."""
         with self._files.locked(ino) as file:
             check_locked(file, 0, size, self._damage, again=True)
         room = self._budget.current()
@@ -162,10 +163,11 @@ class FileCache:
                 self._load_blocks(ino, remote, fetched, room)
             with self._files.locked(ino) as file:
                 file.used_ns = self._clock.now_ns()
-                if fetched < size and not file.present.covers(fetched, size):
-                    log.error("inode %d: bytes of [%d, %d) are nowhere, taken as zeros", ino, fetched, size)
-                    file.fill_zeros_locked(fetched, size)
-                if file.present.covers(0, size):
+                end = file.end_locked(size)
+                if fetched < end and not file.present.covers(fetched, end):
+                    log.error("inode %d: bytes of [%d, %d) are nowhere, taken as zeros", ino, fetched, end)
+                    file.fill_zeros_locked(fetched, end)
+                if file.present.covers(0, end):
                     return
         raise NoSpace(f"the cache has no room for the {size} bytes of inode {ino}")
 
@@ -174,7 +176,8 @@ class FileCache:
         under_way: deque[list[Piece]] = deque()
         for start in range(0, size, block):
             with self._files.locked(ino) as file:
-                under_way.append(self._fetcher.load_locked(file, remote, start, min(start + block, size), room))
+                end = file.end_locked(min(start + block, size))
+                under_way.append(self._fetcher.load_locked(file, remote, start, end, room))
             if len(under_way) == LOAD_BLOCKS_AT_ONCE:
                 self._fetcher.resolve(under_way.popleft())
         for pieces in under_way:

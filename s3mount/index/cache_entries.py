@@ -46,6 +46,10 @@ class IndexedCacheEntries:
         (total,) = self._database.row("SELECT COALESCE(SUM(present_size), 0) FROM cache_entry")
         return total  # type: ignore[no-any-return]
 
+    def file_size(self, ino: Ino) -> int:
+        row = self._database.row("SELECT size FROM inode WHERE ino = ?", ino)
+        return 0 if row is None else row[0]
+
     def holes(self) -> Sequence[tuple[Ino, bytes]]:
         return self._database.rows("SELECT ino, holes FROM cache_entry WHERE length(holes) > 0")
 

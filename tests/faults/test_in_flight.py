@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from s3mount.cache.filecache import FileCache
+from s3mount.model import Ino, RemoteObject
 from s3mount.writeback.settle import Settlement
 from tests.faults.bench import KIB, MIB, Bench, until
 from tests.support.faulty_store import FOR_GOOD, Moment
@@ -81,6 +83,34 @@ def test_a_file_that_is_written_while_its_metadata_is_copied_is_uploaded(
     bench.fs.chmod("/a", 0o600)
     assert written.wait(5)
     bench.check({"a": b"new"})
+
+
+@pytest.mark.parametrize("is_in_bucket", [False, True])
+@pytest.mark.parametrize("change", ["unlink", "truncate"])
+def test_a_file_that_is_cut_as_its_upload_begins_is_not_taken_for_a_damaged_one(
+    make_bench: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, change: str, is_in_bucket: bool
+) -> None:
+    bench = make_bench(delay_s=0.1)
+    if is_in_bucket:
+        bench.memory.foreign_put("a", b"old" * KIB)
+    load = FileCache.load
+    is_written, is_cut = threading.Event(), threading.Event()
+
+    def cut_and_load(self: FileCache, ino: Ino, remote: RemoteObject | None, size: int) -> None:
+        if size == 8 * KIB and not is_cut.is_set():
+            assert is_written.wait(5)
+            is_cut.set()
+            bench.fs.unlink("/a") if change == "unlink" else bench.fs.truncate("/a", 0)
+            bench.fs.fsyncdir(bench.fs.opendir("/"))  # gives up what a removed file had
+        load(self, ino, remote, size)
+
+    monkeypatch.setattr(FileCache, "load", cut_and_load)
+    bench.write("/a", b"new" * KIB, 5 * KIB)
+    is_written.set()
+    assert is_cut.wait(5)
+    bench.check({} if change == "unlink" else {"a": b""})
+    assert "nowhere" not in caplog.text
+    assert bench.drive.cache.used_bytes == 0
 
 
 def test_a_deletion_that_begins_as_the_name_is_written_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from s3mount.cache.blockfile import OFFSET_MAX
 from s3mount.cache.disk import Buffer, DiskFile, LocalDisk
 from s3mount.cache.extents import Extents
 from s3mount.cache.filecache import FileCache
@@ -41,6 +42,7 @@ class DictEntries:
     def __init__(self, journal: Journal | None = None):
         self.rows: dict[Ino, CacheRow] = {}
         self.seals: dict[Ino, dict[int, bytes]] = {}
+        self.sizes: dict[Ino, int] = {}  # of files that were cut
         self.journal = journal or Journal()
         self.saves = 0
 
@@ -76,6 +78,9 @@ class DictEntries:
 
     def total_bytes(self) -> int:
         return sum(row.present_size for row in self.rows.values())
+
+    def file_size(self, ino: Ino) -> int:
+        return self.sizes.get(ino, OFFSET_MAX)
 
     def holes(self) -> list[tuple[Ino, bytes]]:
         return [(ino, row.holes) for ino, row in self.rows.items() if row.holes]

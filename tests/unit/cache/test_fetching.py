@@ -127,6 +127,19 @@ def test_bytes_that_are_nowhere_read_as_zeros(bench: Bench, caplog: pytest.LogCa
     assert "nowhere" in caplog.text
 
 
+def test_bytes_of_a_file_that_was_cut_meanwhile_are_not_called_lost(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.entries.sizes = {INO: 2, Ino(8): 0}
+    remote = bench.store.object("a", b"abc")
+    assert bench.cache.read(INO, None, start=2, end=5) == b"\0\0\0"
+    bench.cache.load(INO, remote, 5)
+    bench.cache.load(Ino(8), remote, 5)
+    assert bench.cache.read(INO, remote, start=0, end=2) == b"ab"
+    assert "nowhere" not in caplog.text
+    assert bench.cache.present_bytes(Ino(8)) == 0
+
+
 def test_reader_gets_bytes_that_the_cache_has_no_room_for(bench: Bench) -> None:
     bench.limit = MIB
     cache = bench.restart()
