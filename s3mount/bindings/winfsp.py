@@ -22,7 +22,8 @@ from s3mount.bindings.error_codes import (
     ntstatus_of,
 )
 from s3mount.bindings.served import ServedFileSystem
-from s3mount.bindings.winfsp_drive import Cleanup, Info, Opened, WindowsDrive
+from s3mount.bindings.winfsp_drive import Info, WindowsDrive
+from s3mount.bindings.winfsp_opened import Cleanup, Opened
 from s3mount.errors import FsError
 
 log = logging.getLogger(__name__)

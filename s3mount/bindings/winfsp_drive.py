@@ -13,8 +13,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from enum import Enum, IntFlag
+from dataclasses import replace
 
 from s3mount.bindings.served import ServedFileSystem
 from s3mount.bindings.winfsp_attributes import (
@@ -29,9 +28,10 @@ from s3mount.bindings.winfsp_attributes import (
     time_ns,
 )
 from s3mount.bindings.winfsp_listing import Listing
+from s3mount.bindings.winfsp_opened import Cleanup, Kind, Opened, kind_of, own_bits, require_file
 from s3mount.bindings.winfsp_tree import Found, WindowsTree
-from s3mount.errors import AccessDenied, Exists, FsError, IsADirectory, NotADirectory, NotEmpty, NotFound, ReadOnly
-from s3mount.model import ROOT_INO, Attr, AttrChange, Caller, Fh, Ino
+from s3mount.errors import AccessDenied, Exists, FsError, NotADirectory, NotEmpty, NotFound, ReadOnly
+from s3mount.model import ROOT_INO, AttrChange, Caller, Ino
 
 log = logging.getLogger(__name__)
 
@@ -45,48 +45,6 @@ RENAME_NOREPLACE = 1  # as renameat2(2) has it
 ATTRIBUTE_LOCKS = 64
 
 Info = dict[str, int]
-
-
-class Kind(Enum):
-    FILE = "file"
-    DIRECTORY = "directory"
-    TEXT = "text"  # what Windows has no word for
-
-
-class Cleanup(IntFlag):
-    """FspCleanup*: what the driver wants done when the last handle of an open is closed."""
-
-    DELETE = 0x1
-    SET_ARCHIVE = 0x10
-
-
-@dataclass(slots=True, eq=False)
-class Opened:
-    """One open. `attr` and `attributes` are the last that were known, of this moment while `is_fresh`; `fh` is the
-    drive's handle, none as long as nobody needs one."""
-
-    ino: Ino
-    kind: Kind
-    path: str
-    attr: Attr
-    attributes: WindowsAttributes
-    fh: Fh | None = None
-    can_write: bool = False
-    is_fresh: bool = True
-    appending: Fh | None = None
-    text: bytes = b""
-    listing: Listing | None = None
-    room: int = 0  # how many entries of a listing the caller has room for
-    # A time of writing that was set by this handle: writes by it do not move it.
-    set_mtime_ns: int | None = None
-    is_written: bool = False
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-def kind_of(attr: Attr) -> Kind:
-    if stat.S_ISDIR(attr.mode):
-        return Kind.DIRECTORY
-    return Kind.FILE if stat.S_ISREG(attr.mode) else Kind.TEXT
 
 
 class WindowsDrive:
@@ -143,7 +101,7 @@ class WindowsDrive:
         """Times are FILETIMEs; None leaves as it is."""
 
         def change(now: WindowsAttributes) -> WindowsAttributes:
-            if bits is not None and (wanted := FileAttribute(bits & KEPT)) != _bits(now, opened.kind):
+            if bits is not None and (wanted := FileAttribute(bits & KEPT)) != own_bits(now, opened.kind):
                 now = replace(now, bits=wanted)
             return now if created is None else replace(now, created=created)
 
@@ -158,7 +116,7 @@ class WindowsDrive:
 
     def set_size(self, opened: Opened, size: int, *, is_allocation: bool) -> None:
         """Room set aside makes a file smaller when it is less than its size, and never larger."""
-        _require_file(opened)
+        require_file(opened)
         self._require_writable()
         if is_allocation and size >= self._filesystem.getattr(opened.ino).size:
             return
@@ -195,7 +153,7 @@ class WindowsDrive:
         kind = kind_of(attr)
         wanted = FileAttribute(bits & KEPT) | (FileAttribute(0) if is_dir else FileAttribute.ARCHIVE)
         new = WindowsAttributes(created=filetime(attr.mtime_ns))
-        new = new if wanted == _bits(new, kind) else replace(new, bits=wanted)
+        new = new if wanted == own_bits(new, kind) else replace(new, bits=wanted)
         opened = Opened(
             attr.ino, kind, f"{directory.path.rstrip(chr(92))}\\{shown}", attr, new, fh, can_write=not is_dir
         )
@@ -223,14 +181,14 @@ class WindowsDrive:
 
     def overwrite(self, opened: Opened, bits: int, *, replaces: bool) -> None:
         """Cut to nothing, with new attributes instead of or beside the old ones. It is due for backup."""
-        _require_file(opened)
+        require_file(opened)
         self._require_writable()
         self._filesystem.setattr(opened.ino, AttrChange(size=0))
 
         def change(now: WindowsAttributes) -> WindowsAttributes:
-            old = FileAttribute(0) if replaces else _bits(now, opened.kind)
+            old = FileAttribute(0) if replaces else own_bits(now, opened.kind)
             wanted = old | FileAttribute(bits & KEPT) | FileAttribute.ARCHIVE
-            return now if wanted == _bits(now, opened.kind) else replace(now, bits=wanted)
+            return now if wanted == own_bits(now, opened.kind) else replace(now, bits=wanted)
 
         self._change_attributes(opened.ino, change)
         opened.is_written = True
@@ -256,7 +214,7 @@ class WindowsDrive:
             return
 
         def change(now: WindowsAttributes) -> WindowsAttributes:
-            bits = _bits(now, opened.kind)
+            bits = own_bits(now, opened.kind)
             return now if bits & FileAttribute.ARCHIVE else replace(now, bits=bits | FileAttribute.ARCHIVE)
 
         self._change_attributes(opened.ino, change)
@@ -282,7 +240,7 @@ class WindowsDrive:
         """b"" at the end of the file."""
         if opened.kind is Kind.TEXT:
             return opened.text[offset : offset + size]
-        _require_file(opened)
+        require_file(opened)
         with opened.lock:
             if opened.fh is None:
                 opened.fh = self._filesystem.open(opened.ino, os.O_RDONLY, self._caller)
@@ -290,7 +248,7 @@ class WindowsDrive:
 
     def write(self, opened: Opened, data: memoryview, offset: int | None, *, is_constrained: bool) -> int:
         """At the end of the file for an `offset` of None. `is_constrained`: the file must not become larger."""
-        _require_file(opened)
+        require_file(opened)
         self._require_writable()
         if opened.fh is None or not opened.can_write:
             raise AccessDenied("not open for writing")
@@ -391,15 +349,3 @@ class WindowsDrive:
     def _require_writable(self) -> None:
         if self._read_only:
             raise ReadOnly("the drive is mounted read-only")
-
-
-def _bits(attributes: WindowsAttributes, kind: Kind) -> FileAttribute:
-    is_dir = kind is Kind.DIRECTORY
-    return attributes.shown(is_dir=is_dir) & ~FileAttribute.DIRECTORY
-
-
-def _require_file(opened: Opened) -> None:
-    if opened.kind is Kind.DIRECTORY:
-        raise IsADirectory(opened.path)
-    if opened.kind is Kind.TEXT:
-        raise AccessDenied("a link or special file of Linux")
