@@ -107,6 +107,7 @@ class WindowsDrive:
 
         self._require_writable()
         self._change_attributes(opened.ino, change)
+        opened.did_set_attributes |= bits is not None
         if accessed is None and written is None:
             return
         mtime_ns = None if written is None else time_ns(written)
@@ -121,8 +122,8 @@ class WindowsDrive:
         if is_allocation and size >= self._filesystem.getattr(opened.ino).size:
             return
         fh = opened.fh if opened.can_write else None
+        self._begin_change(opened)
         self._filesystem.setattr(opened.ino, AttrChange(size=size), fh)
-        opened.is_written = True
 
     def capacity(self) -> tuple[int, int]:
         """(whole, free) bytes."""
@@ -183,7 +184,6 @@ class WindowsDrive:
         """Cut to nothing, with new attributes instead of or beside the old ones. It is due for backup."""
         require_file(opened)
         self._require_writable()
-        self._filesystem.setattr(opened.ino, AttrChange(size=0))
 
         def change(now: WindowsAttributes) -> WindowsAttributes:
             old = FileAttribute(0) if replaces else own_bits(now, opened.kind)
@@ -191,6 +191,7 @@ class WindowsDrive:
             return now if wanted == own_bits(now, opened.kind) else replace(now, bits=wanted)
 
         self._change_attributes(opened.ino, change)
+        self._filesystem.setattr(opened.ino, AttrChange(size=0))
         opened.is_written = True
 
     def cleanup(self, opened: Opened, path: str | None, flags: Cleanup) -> None:
@@ -208,6 +209,13 @@ class WindowsDrive:
                 self._filesystem.setattr(opened.ino, AttrChange(mtime_ns=opened.set_mtime_ns))
         except FsError as error:
             log.error("closing %r: %s: %s", opened.path, type(error).__name__, error)
+
+    def _begin_change(self, opened: Opened) -> None:
+        """Before the first byte changes, the file is due for backup: the driver asks for that when it is closed, and a
+        crash until then would leave changed bytes that the next backup passes over."""
+        if not opened.is_written and not opened.did_set_attributes:
+            self._set_archive(opened)
+        opened.is_written = True
 
     def _set_archive(self, opened: Opened) -> None:
         if opened.kind is Kind.DIRECTORY:
@@ -257,7 +265,7 @@ class WindowsDrive:
             if offset is None or offset >= size:
                 return 0
             data = data[: size - offset]
-        opened.is_written = True
+        self._begin_change(opened)
         if offset is not None:
             return self._filesystem.write(opened.fh, offset, data)
         with opened.lock:

@@ -46,6 +46,7 @@ class Opened:
     # A time of writing that was set by this handle: writes by it do not move it.
     set_mtime_ns: int | None = None
     is_written: bool = False
+    did_set_attributes: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 

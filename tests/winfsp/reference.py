@@ -104,15 +104,21 @@ class WindowsReference:
         elif opened.is_modified and not opened.did_set_attributes and not entry.is_dir:
             entry.attributes |= nt.ARCHIVE
 
+    def _begin_change(self, opened: Open) -> None:
+        """Due for backup at once: stricter than NTFS, which may leave that to the close."""
+        if not opened.is_modified and not opened.did_set_attributes:
+            opened.entry.attributes |= nt.ARCHIVE
+        opened.is_modified = True
+
     def write(self, opened: Open, offset: int | None, data: bytes) -> None:
+        self._begin_change(opened)
         entry = opened.entry
         offset = len(entry.data) if offset is None else offset
         entry.data = entry.data.ljust(offset, b"\0")[:offset] + data + entry.data[offset + len(data) :]
-        opened.is_modified = True
 
     def set_size(self, opened: Open, size: int) -> None:
+        self._begin_change(opened)
         opened.entry.data = opened.entry.data[:size].ljust(size, b"\0")
-        opened.is_modified = True
 
     def set_attributes(self, opened: Open, attributes: int) -> None:
         opened.entry.attributes = attributes & KEPT

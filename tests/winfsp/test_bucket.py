@@ -1,6 +1,6 @@
 """What the bucket and other systems have to do with a drive of Windows: failures, and what each sees of the other."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -103,3 +103,33 @@ def test_names_and_closing_do_not_wait_for_the_bucket(bench: Bench, volume: Volu
         gate.open()
     bench.drain()
     assert set(bench.memory.objects()) == {"c"}
+
+
+@pytest.mark.parametrize("change", ["write", "set_size", "overwrite"])
+def test_what_changed_is_due_even_if_the_file_was_never_closed(bench: Bench, volume: Volume, change: str) -> None:
+    """A crash must not leave changed bytes that the next backup passes over."""
+    put(volume, "\\a", b"12345")
+    with volume.opened("\\a", access=nt.WRITE_ATTRIBUTES) as handle:
+        volume.set_basic(handle, attributes=nt.NORMAL)
+    seen: list[tuple[int, int]] = []
+
+    def note(name: str, call: Callable[..., object]) -> Callable[..., object]:
+        def noted(*arguments: object, **more: object) -> object:
+            seen.append((volume_of_now.stat("\\a").attributes, volume_of_now.stat("\\a").size))
+            return call(*arguments, **more)
+
+        return noted
+
+    session, volume_of_now = start_volume(bench.drive.filesystem)
+    filesystem = bench.drive.filesystem
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("write", "setattr"):
+            patch.setattr(filesystem, name, note(name, getattr(filesystem, name)))
+        if change == "overwrite":
+            handle = volume.create("\\a", nt.OVERWRITE)
+        else:
+            handle = volume.create("\\a")
+            volume.write(handle, 0, b"x") if change == "write" else volume.set_size(handle, 1)
+    assert seen[0] == (nt.ARCHIVE, 5)
+    volume.close(handle)
+    session.stop()
