@@ -3,6 +3,7 @@
     S3mountError
     ├── FsError                a file operation failed; bindings translate it (bindings/error_codes.py)
     │   ├── NotFound           no such name
+    │   │   └── ParentNotFound a directory on the way to it; Windows wants to know
     │   ├── Exists             the name is taken
     │   ├── NotADirectory      a path component, or the target, is not a directory
     │   ├── IsADirectory       the target is a directory
@@ -11,6 +12,7 @@
     │   ├── AccessDenied       the caller may not do this
     │   ├── ReadOnly           the mount is read-only
     │   ├── InvalidArgument    the arguments make no sense together
+    │   │   └── InvalidName    nothing can have this name
     │   ├── NameTooLong        a component over 255 bytes, or a key over 1024
     │   ├── FileTooLarge       past the largest object the store takes
     │   ├── NoSpace            the cache is full of data not yet in the bucket
@@ -55,6 +57,10 @@ class NotFound(FsError):
     pass
 
 
+class ParentNotFound(NotFound):
+    pass
+
+
 class Exists(FsError):
     pass
 
@@ -84,6 +90,10 @@ class ReadOnly(FsError):
 
 
 class InvalidArgument(FsError):
+    pass
+
+
+class InvalidName(InvalidArgument):
     pass
 
 

@@ -1,7 +1,7 @@
 """FLOOR 5, the only code that knows an operating system: picks the binding this machine can run.
 
 Called by mount.py from the main thread, once, before anything is mounted. Importing this package loads no FUSE
-library; `load_binding()` does. It does not mount, and it does not install anything.
+library and no WinFsp; `load_binding()` does. It does not mount, and it does not install anything.
 """
 
 import importlib
@@ -17,6 +17,8 @@ INSTALL_HINT = {
     "linux": "install FUSE 3: apt install fuse3 (Debian, Ubuntu) or dnf install fuse3-libs fuse3 (Fedora)",
     "darwin": "install macFUSE: https://macfuse.github.io",
 }
+WINFSP_HINT = "install WinFsp 2.1 or newer: https://winfsp.dev, or winget install WinFsp.WinFsp"
+WINFSPY_HINT = "winfspy has no build for this Python: use Python 3.11 for x64, and pip install winfspy"
 
 
 class RunBinding(Protocol):
@@ -37,9 +39,12 @@ class RunBinding(Protocol):
 def load_binding() -> RunBinding:
     """The binding's run function. Raises MountPointUnusable naming the library tried and what to install.
 
-    It is libfuse 3, from 3.10 on: left to itself mfusepy takes libfuse 2 where both are installed, which has neither
-    rename flags nor readdir with attributes. FUSE_LIBRARY_PATH or FUSE_LIBRARY_NAME in the environment win.
+    On Windows it is WinFsp's own interface. Elsewhere it is libfuse 3, from 3.10 on: left to itself mfusepy takes
+    libfuse 2 where both are installed, which has neither rename flags nor readdir with attributes. FUSE_LIBRARY_PATH
+    or FUSE_LIBRARY_NAME in the environment win.
     """
+    if sys.platform == "win32":
+        return _load_winfsp()
     is_ours = sys.platform == "linux" and not any(map(os.environ.get, ("FUSE_LIBRARY_PATH", "FUSE_LIBRARY_NAME")))
     if is_ours:
         os.environ["FUSE_LIBRARY_NAME"] = LIBRARY_NAME
@@ -52,4 +57,16 @@ def load_binding() -> RunBinding:
         tried = LIBRARY_NAME if is_ours else "the library named in the environment"
         hint = INSTALL_HINT.get(sys.platform, "install libfuse 3")
         raise MountPointUnusable(f"no usable FUSE library ({tried}: {error}); {hint}") from error
+    return run
+
+
+def _load_winfsp() -> RunBinding:
+    try:
+        importlib.import_module("winfspy")
+    except ImportError as error:
+        raise MountPointUnusable(f"no usable winfspy ({error}); {WINFSPY_HINT}") from error
+    except (RuntimeError, OSError) as error:
+        # winfspy looks for the DLL when it is imported.
+        raise MountPointUnusable(f"no usable WinFsp ({error}); {WINFSP_HINT}") from error
+    run: RunBinding = importlib.import_module("s3mount.bindings.winfsp_session").run_winfsp
     return run

@@ -1,6 +1,6 @@
-"""FsError to errno: the one table, total over the children of FsError in errors.py.
+"""FsError to errno, and to NTSTATUS: two tables, each total over the children of FsError in errors.py.
 
-Called by the FUSE binding for each failed operation, from any thread; pure. It does not log.
+Called by the bindings for each failed operation, from any thread; pure. It does not log.
 """
 
 import errno
@@ -41,3 +41,57 @@ def errno_of(error: FsError) -> int:
         if code is not None:
             return code
     return errno.EIO
+
+
+STATUS_SUCCESS = 0
+STATUS_END_OF_FILE = 0xC0000011
+STATUS_IO_DEVICE_ERROR = 0xC0000185
+STATUS_ACCESS_DENIED = 0xC0000022
+STATUS_INVALID_DEVICE_REQUEST = 0xC0000010
+
+# https://learn.microsoft.com/openspecs/windows_protocols/ms-erref/596a1078-e883-4972-9bbc-49e60bebca55
+NTSTATUS: dict[type[Exception], int] = {
+    errors.NotFound: 0xC0000034,  # OBJECT_NAME_NOT_FOUND
+    errors.ParentNotFound: 0xC000003A,  # OBJECT_PATH_NOT_FOUND
+    errors.Exists: 0xC0000035,  # OBJECT_NAME_COLLISION
+    errors.NotADirectory: 0xC0000103,  # NOT_A_DIRECTORY
+    errors.IsADirectory: 0xC00000BA,  # FILE_IS_A_DIRECTORY
+    errors.NotEmpty: 0xC0000101,  # DIRECTORY_NOT_EMPTY
+    errors.NotPermitted: STATUS_ACCESS_DENIED,
+    errors.AccessDenied: STATUS_ACCESS_DENIED,
+    errors.ReadOnly: 0xC00000A2,  # MEDIA_WRITE_PROTECTED
+    errors.InvalidArgument: 0xC000000D,  # INVALID_PARAMETER
+    errors.InvalidName: 0xC0000033,  # OBJECT_NAME_INVALID
+    errors.NameTooLong: 0xC0000106,  # NAME_TOO_LONG
+    errors.FileTooLarge: 0xC0000904,  # FILE_TOO_LARGE
+    errors.NoSpace: 0xC000007F,  # DISK_FULL
+    errors.BadHandle: 0xC0000008,  # INVALID_HANDLE
+    # A program that meets it tries again, as it does when another one has the file open.
+    errors.Stale: 0xC0000043,  # SHARING_VIOLATION
+    errors.NotSupported: STATUS_INVALID_DEVICE_REQUEST,
+    errors.NoSuchOffset: STATUS_END_OF_FILE,
+    errors.NoAttribute: 0xC0000052,  # NO_EAS_ON_FILE
+    errors.OutOfRange: 0xC0000050,  # EA_TOO_LARGE
+    errors.TooBig: 0xC0000050,
+    errors.TooManyLinks: 0xC0000265,  # TOO_MANY_LINKS
+    errors.IOFailure: STATUS_IO_DEVICE_ERROR,
+}
+# Why S3 failed, where Windows has a word that makes a program offer to try again.
+NTSTATUS_OF_CAUSE: dict[type[BaseException], int] = {
+    errors.Unreachable: 0xC00000C4,  # UNEXPECTED_NETWORK_ERROR
+    errors.Throttled: 0xC00000B5,  # IO_TIMEOUT
+    errors.Denied: STATUS_ACCESS_DENIED,
+    TimeoutError: 0xC00000B5,
+}
+
+
+def ntstatus_of(error: FsError) -> int:
+    """The status for `error`: by its cause, then as errno_of; a bare FsError is an error of the device."""
+    of_cause = NTSTATUS_OF_CAUSE.get(type(error.__cause__)) if error.__cause__ is not None else None
+    if of_cause is not None:
+        return of_cause
+    for kind in type(error).__mro__:
+        code = NTSTATUS.get(kind)
+        if code is not None:
+            return code
+    return STATUS_IO_DEVICE_ERROR

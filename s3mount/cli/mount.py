@@ -14,7 +14,14 @@ import click
 
 from s3mount.cli.group import exit_code_of, one_line
 from s3mount.cli.log import LOG_NAME, log_to
-from s3mount.cli.preflight import check_fuse, check_mountpoint, free_bytes, prepare_state_dir
+from s3mount.cli.preflight import (
+    check_fuse,
+    check_mountpoint,
+    check_platform,
+    free_bytes,
+    place_of,
+    prepare_state_dir,
+)
 from s3mount.config import (
     ADDRESSING_STYLES,
     FLAG_SETTINGS,
@@ -25,7 +32,7 @@ from s3mount.config import (
     parse_mount_options,
 )
 from s3mount.control.detach import detach
-from s3mount.control.mount_table import find_mount, resolve_mountpoint
+from s3mount.control.mount_table import find_mount
 from s3mount.control.registry import Registry, state_root
 from s3mount.daemon import ReadyPipe, StartFailed, start_detached
 from s3mount.errors import (
@@ -116,7 +123,7 @@ def make_request(
     if "cache-dir" in merged:
         merged["cache-dir"] = os.path.abspath(os.path.expanduser(merged["cache-dir"]))
     all_flags = options.flags | frozenset(flags)
-    return MountRequest(source, resolve_mountpoint(mountpoint), merged, all_flags, options.fuse_options)
+    return MountRequest(source, place_of(mountpoint), merged, all_flags, options.fuse_options)
 
 
 def _endpoint_of(environment: Mapping[str, str]) -> dict[str, str]:
@@ -216,6 +223,7 @@ def command(source: str, mountpoint: str, option_texts: tuple[str, ...], ready_f
     flags = [name for name in FLAG_SETTINGS if values[name.replace("-", "_")]]
     try:
         request = make_request(source, mountpoint, given, flags, option_texts, os.environ)
+        check_platform()
     except MountError as error:
         ready.failed(one_line(str(error)), error.exit_code)
         raise

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from s3mount.bindings import load_binding
-from s3mount.control.mount_table import Liveness, find_mount, probe
+from s3mount.bindings.windows_place import absolute_place
+from s3mount.control.mount_table import Liveness, find_mount, probe, resolve_mountpoint
 from s3mount.errors import MountError, MountPointUnusable
 from s3mount.private import check_folder, make_folder
 
@@ -54,6 +55,23 @@ def check_fuse(*, allow_other: bool, device: Path = _FUSE_DEVICE, conf: Path = _
             if allow_other and not _others_may(conf):
                 raise MountPointUnusable(f"--allow-other needs the line user_allow_other in {conf}")
     load_binding()
+
+
+def place_of(text: str) -> Path:
+    """Where the drive goes, absolute: a folder, and on Windows also a letter or a share. Raises UsageError."""
+    if sys.platform == "win32":
+        return Path(absolute_place(text, os.path.exists))
+    return resolve_mountpoint(text)
+
+
+def check_platform() -> None:
+    """Raises MountPointUnusable on Windows: first for a missing WinFsp, about which a person can do something."""
+    if sys.platform == "win32":
+        load_binding()
+        raise MountPointUnusable(
+            "s3mount cannot serve a drive on Windows yet: its control channel and its locks need a POSIX system; "
+            "docs/windows.md says what works and what is missing"
+        )
 
 
 def _check_device(device: Path) -> None:

@@ -1,7 +1,8 @@
 """The drivers of the one functional suite: every test runs on each of them.
 
 `local` is a folder of the host and proves that the tests ask for what Linux does; `inprocess-*` is a FileSystem
-without FUSE; `fuse-*` the same behind a real mount, one for the whole session, a fresh directory for each test.
+without FUSE; `fuse-*` the same behind a real mount, one for the whole session, a fresh directory for each test;
+`windows-memory` the same as Windows sees it (tests/support/windows_os.py), for the tests that ask for what it has too.
 """
 
 import itertools
@@ -13,13 +14,30 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fs_factory import kinds, open_drive
+from tests.support.fs_factory import MEMORY, kinds, open_drive
 from tests.support.in_process_os import InProcessOs
 from tests.support.mount_process import MountProcess, serve_command
 from tests.support.os_like import MountOs, OsLike
+from tests.support.windows_os import WindowsOs
+from tests.support.winfsp_volume import WindowsDriveUnderTest
 
 FUSE_MISSING = not (sys.platform.startswith("linux") and os.access("/dev/fuse", os.R_OK | os.W_OK))
-DRIVERS = ["local", *(f"{face}-{kind}" for kind in kinds() for face in ("inprocess", "fuse"))]
+WINDOWS = f"windows-{MEMORY}"
+DRIVERS = ["local", *(f"{face}-{kind}" for kind in kinds() for face in ("inprocess", "fuse")), WINDOWS]
+# Where Windows differs on purpose: tests, and whole modules. What it has no call for, windows_os.py skips.
+DIFFERS_ON_WINDOWS = {
+    "test_errno_table": "the rows are those of Linux; Windows' statuses are in tests/winfsp",
+    "test_space": "Windows has other calls for holes and copies",
+    "test_modes_at_creation": "Windows has no mode bits",
+    "test_unlinked_open_file_lives_on": "an open file's name stays until the last handle is closed",
+    "test_attributes_of_an_unlinked_file": "an open file's name stays until the last handle is closed",
+    "test_replaced_open_file_lives_on": "an open file is not replaced",
+    "test_open_file_keeps_working_when_renamed": "a directory with open files in it is not renamed",
+    "test_names_of_every_kind": "some are refused; those that Windows can hold are in tests/winfsp",
+    "test_names_differ_by_case_and_composition": "case does not tell names apart",
+    "test_directory_over_directories": "a directory replaces nothing",
+    "test_directory_into_itself": "the status for it is another",
+}
 _numbers = itertools.count()
 
 
@@ -59,13 +77,27 @@ def driver(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def fs(driver: str, tmp_path: Path, mounts: Mounts) -> Iterator[OsLike]:
+def windows_too(request: pytest.FixtureRequest, driver: str) -> None:
+    if driver == WINDOWS:
+        for name in (request.module.__name__.rpartition(".")[2], request.function.__name__):
+            if name in DIFFERS_ON_WINDOWS:
+                pytest.skip(DIFFERS_ON_WINDOWS[name])
+
+
+@pytest.fixture
+def fs(driver: str, tmp_path: Path, mounts: Mounts, windows_too: None) -> Iterator[OsLike]:
     if driver == "local":
         root = tmp_path / "local"
         root.mkdir()
         yield MountOs(root)
         return
     face, kind = driver.split("-", 1)
+    if driver == WINDOWS:
+        windows = WindowsDriveUnderTest(open_drive(kind, tmp_path))
+        yield WindowsOs(windows.volume, time.time_ns)
+        windows.session.stop()
+        windows.drive.close()
+        return
     if face == "inprocess":
         drive = open_drive(kind, tmp_path)
         yield InProcessOs(drive.paths, time.time_ns)

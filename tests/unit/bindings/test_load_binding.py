@@ -68,3 +68,33 @@ def test_libfuse_2_alone_is_not_enough_and_the_error_says_what_to_do(clean_envir
 def test_importing_the_package_loads_no_library() -> None:
     assert importlib.util.find_spec("s3mount.bindings") is not None
     assert "mfusepy" not in vars(bindings)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ModuleNotFoundError("No module named 'winfspy'"), r"no usable winfspy .*Python 3\.11"),
+        (RuntimeError("The WinFsp library path is not provided"), r"no usable WinFsp .*winget install WinFsp\.WinFsp"),
+        (OSError("[WinError 126] The specified module could not be found"), r"no usable WinFsp .*https://winfsp\.dev"),
+        (None, None),
+    ],
+)
+def test_windows_goes_by_winfsp_and_says_what_is_missing(
+    clean_environment: pytest.MonkeyPatch, error: Exception | None, message: str | None
+) -> None:
+    class WindowsImports:
+        def import_module(self, name: str) -> ModuleType:
+            if error is not None and name == "winfspy":
+                raise error
+            assert name in ("winfspy", "s3mount.bindings.winfsp_session")
+            module = ModuleType(name)
+            module.run_winfsp = "the run function"  # type: ignore[attr-defined]
+            return module
+
+    clean_environment.setattr(sys, "platform", "win32")
+    clean_environment.setattr(bindings, "importlib", WindowsImports())
+    if message is None:
+        assert bindings.load_binding() == "the run function"  # type: ignore[comparison-overlap]
+    else:
+        with pytest.raises(MountPointUnusable, match=message):
+            bindings.load_binding()

@@ -31,6 +31,15 @@ def test_goes_on_in_the_next_directory_at_once() -> None:
     assert tours.listed(B, files(200, 50), 1.0) == [Ino(200 + n) for n in range(2 * STREAK_MIN)]
 
 
+def test_a_large_directory_is_told_page_by_page() -> None:
+    tours = Tours(1 << 30)
+    assert tours.listed(A, files(100, 4), 0.0) == []
+    assert tours.listed(A, files(104, 4), 0.0, is_start=False) == []
+    for ino in (100, 101):
+        assert tours.opened(A, Ino(ino), 0.0) == []
+    assert tours.opened(A, Ino(102), 0.0) == [Ino(103 + n) for n in range(5)]
+
+
 def test_not_after_a_pause() -> None:
     tours = Tours(1 << 30)
     on_streak(tours, files(100, STREAK_MIN))

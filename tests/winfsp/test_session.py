@@ -1,0 +1,98 @@
+"""The volume: its parameters by the kind of place, and its end, whatever way it comes."""
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from s3mount.errors import MountPointUnusable
+from tests.support.winfsp_stub import load
+from tests.support.winfsp_volume import WindowsDriveUnderTest, start_volume
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def run(drive: WindowsDriveUnderTest, place: str, on_ready: Any, **more: Any) -> None:
+    from s3mount.bindings.winfsp_session import run_winfsp
+
+    settings = {"source_name": "s3mount#bucket/", "read_only": False, "allow_other": False, "extra_options": ()}
+    run_winfsp(drive.drive.filesystem, place, on_ready=on_ready, **{**settings, **more})
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_and_leaves_nothing(drive: WindowsDriveUnderTest, signals: None, number: int) -> None:
+    load()
+    from winfspy.plumbing import lib
+
+    before, mounted = lib.Volumes, lib.Mounted
+    seen: list[int] = []
+
+    def ready() -> None:
+        seen.append(lib.Volumes)
+        os.kill(os.getpid(), number)
+
+    run(drive, "S:\\", ready)
+    assert seen == [before + 1]
+    assert (lib.Volumes, lib.Mounted) == (before, mounted + 1)
+
+
+def test_a_place_that_is_taken(drive: WindowsDriveUnderTest, signals: None) -> None:
+    from winfspy.plumbing import lib
+
+    before = lib.Volumes
+    with pytest.raises(MountPointUnusable, match="WinFsp refuses C:: STATUS_OBJECT_NAME_COLLISION"):
+        run(drive, "C:\\", lambda: pytest.fail("it is not ready"))
+    assert lib.Volumes == before
+
+
+def test_options_of_fuse_mean_nothing_here(drive: WindowsDriveUnderTest, signals: None) -> None:
+    with pytest.raises(MountPointUnusable, match="-o max_threads=3: WinFsp takes none"):
+        run(drive, "S:\\", lambda: None, extra_options=("max_threads=3",))
+
+
+@pytest.mark.parametrize(
+    ("place", "device", "mount_point", "prefix"),
+    [
+        ("S:", "WinFsp.Disk", "S:", ""),
+        (r"C:\drives\bucket", "WinFsp.Disk", r"C:\drives\bucket", ""),
+        (r"\\s3mount\bucket", "WinFsp.Net", "", r"\s3mount\bucket"),
+    ],
+)
+def test_kinds_of_places(drive: WindowsDriveUnderTest, place: str, device: str, mount_point: str, prefix: str) -> None:
+    session, volume = start_volume(drive.drive.filesystem, place=place)
+    fs, text = volume._fs, volume.ffi.string
+    assert (text(fs.Device), text(fs.MountPoint), text(fs.Params.prefix)) == (device, mount_point, prefix)
+    session.stop()
+
+
+def test_a_close_that_fails_is_logged_and_leaks_nothing(
+    drive: WindowsDriveUnderTest, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    from s3mount.errors import NoSpace
+    from tests.support import winfsp_driver as nt
+
+    filesystem = drive.drive.filesystem
+
+    def fails(*_: object) -> None:
+        raise NoSpace("the disk is full")
+
+    handle = drive.volume.create("\\f", nt.CREATE)
+    drive.volume.write(handle, 0, b"1")
+    kept = filesystem.release
+    monkeypatch.setattr(filesystem, "flush", fails)
+    monkeypatch.setattr(filesystem, "release", lambda fh: (kept(fh), fails()))
+    drive.volume.close(handle)
+    monkeypatch.undo()
+    assert caplog.text.count("the disk is full") == 2
+    assert capfd.readouterr().err == ""
+    assert not drive.session.operations._opened_objs
