@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 # How long an end waits for requests in flight. S3 may be unreachable, and what they wanted is on record.
 CLOSE_DEADLINE_S = 2.0
+END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class _Interrupted(Exception):
@@ -111,7 +112,7 @@ class MountHandlers:
     def drain_detached(self) -> list[OwedFile]:
         """Until all is in the bucket or refused, a signal comes, or `stop(drain=False)` was said: what is left."""
         self._is_detached.set()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in END_SIGNALS:
             signal.signal(number, self._on_signal)
         writeback = self._drive.writeback
         try:
@@ -187,6 +188,9 @@ def _serve_drive(config: MountConfig, drive: Drive, run_binding: RunBinding, on_
         announcement.conclude(handlers.drain_detached())
         # Closed while still announced: whoever follows the end may mount again at once.
         drive.close(CLOSE_DEADLINE_S)
+    # Told once more while the interpreter ends, when handlers are gone: the exit code is to be the same.
+    for number in END_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     if announcement.owed:
         log.warning("ended with %d changes not in the bucket", len(announcement.owed))
         return NotDrained.exit_code

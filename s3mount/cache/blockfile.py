@@ -29,7 +29,7 @@ sync, then save, then the index's commit), clean ones are synced before a row ca
 A write into missing bytes can be lost while its row survives: what a former run or an earlier upload left there is
 punched and synced before the first such write (_settle_locked), so it reads as what was there since then, or zeros.
 A dirty byte that is lost all the same (never fsynced, or discarded just before) lies past the file's length: reading
-it is Damaged, never zeros.
+it is Damaged, never zeros, and nothing lengthens the file over it.
 """  # noqa: E501
 
 import threading
@@ -320,7 +320,8 @@ class BlockFile:
 
     def fill_locked(self, flight: Flight, data: Buffer, room: Reservation | None) -> None:
         """Write fetched bytes where bytes are still missing, if the flight is of this epoch. Raises OSError."""
-        if self.is_retired or flight.epoch != self.epoch or room is None:
+        is_lost = self.dirty.within(self.lazy.length, flight.end)  # and would be zeros in a longer file (damage.py)
+        if self.is_retired or flight.epoch != self.epoch or room is None or is_lost:
             return
         view = memoryview(data)
         for start, end in self.present.missing(flight.start, flight.end):

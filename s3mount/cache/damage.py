@@ -44,6 +44,7 @@ class DamageCount:
 def check_locked(file: BlockFile, start: int, end: int, count: DamageCount, *, again: bool = False) -> None:
     """On return no byte of [start, end) that is present is known to be damaged: clean damage is present no more.
     `again`: check also what was checked before. Raises Damaged for dirty bytes."""
+    require_whole_locked(file, start, end)
     for seal in file.seals.over(start, end) if again else file.seals.unverified(start, end):
         if not file.present.covers(seal.start, seal.end):
             file.seals.drop(seal)
@@ -51,6 +52,13 @@ def check_locked(file: BlockFile, start: int, end: int, count: DamageCount, *, a
             _damaged_locked(file, seal, count)
         elif not seal.is_verified:
             file.seals.checked(seal, holds=True)
+
+
+def require_whole_locked(file: BlockFile, start: int, end: int) -> None:
+    """Before [start, end) is read, or the file lengthened to `end`: dirty bytes past its length were lost in a power
+    cut, and would read as zeros from then on. Raises Damaged."""
+    if end > file.lazy.length and (lost := file.dirty.within(max(start, file.lazy.length), end)):
+        raise Damaged(f"the cache file of inode {file.ino} has lost its bytes after {lost[0][0]}")
 
 
 def damaged_locked(file: BlockFile) -> list[tuple[int, int, bool]]:

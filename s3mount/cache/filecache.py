@@ -16,7 +16,7 @@ from pathlib import Path
 from s3mount.cache import trust
 from s3mount.cache.blockfile import BlockFile
 from s3mount.cache.budget import Budget, Reservation
-from s3mount.cache.damage import DamageCount, check_locked, damaged_locked, drop_locked
+from s3mount.cache.damage import DamageCount, check_locked, damaged_locked, drop_locked, require_whole_locked
 from s3mount.cache.disk import Buffer, Disk, LocalDisk, disk_failure
 from s3mount.cache.entries import CacheEntries
 from s3mount.cache.evictor import Evictor
@@ -239,6 +239,7 @@ class FileCache:
         view = data if isinstance(data, bytes | bytearray) else memoryview(data).cast("B")
         with self._files.locked(ino) as file:
             file.used_ns = self._clock.now_ns()
+            require_whole_locked(file, 0, offset)
             file.write_locked(offset, view)
 
     def resize(self, ino: Ino, old_size: int, new_size: int) -> None:
@@ -248,6 +249,8 @@ class FileCache:
             return
         with self._files.locked(ino) as file:
             file.used_ns = self._clock.now_ns()
+            if new_size > old_size:
+                require_whole_locked(file, 0, old_size)
             file.resize_locked(old_size, new_size)
 
     def punch(self, ino: Ino, start: int, end: int) -> None:
@@ -255,6 +258,7 @@ class FileCache:
         disk can do that. As write in all else."""
         with self._files.locked(ino) as file:
             file.used_ns = self._clock.now_ns()
+            require_whole_locked(file, 0, start)
             file.punch_locked(start, end)
 
     def allocate(self, ino: Ino, start: int, end: int) -> None:

@@ -42,9 +42,6 @@ Result = TypeVar("Result")
 
 PAGES_MAX = 10_000
 
-# What a page of a listing may come to.
-LIST_REPLY_BYTES = 1 << 19
-
 
 def open_store(settings: StoreSettings, *, on_strain: Callable[[], None] = lambda: None) -> "S3Store":
     """A store for one bucket; sends no S3 request. `on_strain` is called, from any thread, for each try that S3 was too
@@ -106,7 +103,7 @@ class S3Store:
             reply = self._sender.hot().send("ListObjectsV2", "GET", "", query=query, timeout_s=timeout_s)
             return self._sender.document("ListObjectsV2", reply).listing(self._prefix)
 
-        return self._sender.ask("ListObjectsV2", LIST_REPLY_BYTES, request)
+        return self._sender.ask("ListObjectsV2", request)
 
     def head(self, key: ObjectKey) -> ObjectInfo:
         def request(timeout_s: float) -> Mapping[str, str]:
@@ -119,7 +116,7 @@ class S3Store:
             reply = self._asker.head_object(Bucket=self._bucket, Key=self._prefix + key)
             return reply["ResponseMetadata"]["HTTPHeaders"]
 
-        return wire.object_info(key, self._sender.ask("HeadObject", 0, request))
+        return wire.object_info(key, self._sender.ask("HeadObject", request))
 
     def get(self, key: ObjectKey, *, start: int, end: int, if_match: ETag) -> Body:
         return self._gets.part(key, start, end, if_match) if start < end else b""

@@ -64,9 +64,9 @@ class Sender:
                 self._crt = CrtClient(self._boto, self._settings, self._counter.add)
             return self._crt
 
-    def ask(self, operation: str, reply_bytes: int, request: Callable[[float], Result]) -> Result:
+    def ask(self, operation: str, request: Callable[[float], Result]) -> Result:
         """One request through awscrt that changes nothing, retried; `request` takes the time it may wait."""
-        attempts = self.asking_attempts(reply_bytes)
+        attempts = self.asking_attempts()
         # Patience is asked in each try: a person may be waiting, and the tries before have used some of it up.
         return attempts.run(self.translated(operation, lambda: request(patience.left_s(attempts.attempt_timeout_s))))
 

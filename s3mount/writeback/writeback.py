@@ -256,7 +256,8 @@ class WriteBack:
 
     def _only_refused(self, backlog: Backlog) -> bool:
         """Nothing is under way, nothing has a time at which it is tried, and no deletion has a chance."""
-        return not backlog.uploading and self._index.inodes.next_due_ns() is None and self._deleter.is_stuck()
+        with self._index.locked():  # a deletion may become work that is owed, in between
+            return not backlog.uploading and self._index.inodes.next_due_ns() is None and self._deleter.is_stuck()
 
     # -- what status shows ---------------------------------------------------------------------------------------
 

@@ -157,3 +157,32 @@ def test_seals_hold_for_what_was_written(seed: int) -> None:
     for seal in reader.unverified(0, len(body)):
         reader.cut(seal.start + unit // 2, seal.end + 1, lambda low, high: bytes(body[low:high]))
     assert all(seal.is_verified for seal in reader.over(0, len(body)))
+
+
+@pytest.mark.parametrize("change", ["fetch", "write", "grow", "punch"])
+def test_nothing_makes_zeros_of_dirty_bytes_that_were_lost_with_the_end_of_the_file(bench: Bench, change: str) -> None:
+    remote = bench.store.object("file5", content(LENGTH))
+    bench.owed.add(INO)
+    bench.cache.resize(INO, 0, 100)  # bytes that no seal speaks of
+    bench.cache.save(INO)
+    file = bench.disk._disk.open(INO, create=False)
+    file.truncate(40)
+    file.close()
+    cache = bench.restart()
+    if change == "fetch":
+        assert cache.read(INO, remote, start=200, end=300) == content(LENGTH)[200:300]
+    else:
+        steps = {
+            "write": lambda: cache.write(INO, 200, b"x"),
+            "grow": lambda: cache.resize(INO, 100, 200),
+            "punch": lambda: cache.punch(INO, 60, 90),
+        }
+        with pytest.raises(Damaged):
+            steps[change]()
+    for _ in range(2):
+        with pytest.raises(Damaged):
+            cache.read(INO, remote, start=0, end=100)
+        with pytest.raises(Damaged):
+            cache.load(INO, remote, 100)
+    cache.write(INO, 40, bytes(60))
+    assert cache.read(INO, remote, start=40, end=100) == bytes(60)
