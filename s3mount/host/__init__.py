@@ -11,6 +11,7 @@ if sys.platform == "win32":
     from s3mount.host.windows import (
         END_SIGNALS,
         HAS_OWNERS,
+        PROCESS_HOLDS_DRIVE,
         allocate,
         boot_identity,
         detached,
@@ -29,6 +30,7 @@ if sys.platform == "win32":
         start_time,
         sync_filesystem,
         sync_folder,
+        taken_letters,
         truncate,
         wait_readable,
     )
@@ -36,6 +38,7 @@ else:
     from s3mount.host.posix import (
         END_SIGNALS,
         HAS_OWNERS,
+        PROCESS_HOLDS_DRIVE,
         allocate,
         boot_identity,
         detached,
@@ -54,6 +57,7 @@ else:
         start_time,
         sync_filesystem,
         sync_folder,
+        taken_letters,
         truncate,
         wait_readable,
     )
@@ -61,6 +65,7 @@ else:
 __all__ = [
     "END_SIGNALS",
     "HAS_OWNERS",
+    "PROCESS_HOLDS_DRIVE",
     "allocate",
     "boot_identity",
     "detached",
@@ -79,6 +84,7 @@ __all__ = [
     "start_time",
     "sync_filesystem",
     "sync_folder",
+    "taken_letters",
     "truncate",
     "wait_readable",
 ]

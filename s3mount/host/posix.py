@@ -20,6 +20,8 @@ assert sys.platform != "win32"
 END_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Whether files have an owner and mode bits that keep others out.
 HAS_OWNERS: Final = True
+# Whether a drive is there exactly as long as its process serves it, and nobody else can take it away.
+PROCESS_HOLDS_DRIVE: Final = False
 BOOT_ID_PATH: Path = Path("/proc/sys/kernel/random/boot_id")
 
 _PROC: Final = Path("/proc")
@@ -132,6 +134,12 @@ def boot_identity() -> bytes:
         return BOOT_ID_PATH.read_bytes().strip()
     except OSError:
         return b""
+
+
+def taken_letters() -> str:
+    """Of the drives that this process sees, in upper case, also of those without a medium; "" where drives have no
+    letters."""
+    return ""
 
 
 # -- processes ---------------------------------------------------------------------------------------------------

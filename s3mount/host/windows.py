@@ -10,6 +10,7 @@ import errno
 import msvcrt
 import os
 import signal
+import string
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ assert sys.platform == "win32"
 END_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGBREAK)
 # The user's profile keeps others out; os.stat says mode 0666 or 0777 and owner 0 of everything.
 HAS_OWNERS: Final = False
+PROCESS_HOLDS_DRIVE: Final = True
 
 _INVALID_HANDLE: Final = ctypes.c_void_p(-1).value
 _GENERIC_READ: Final = 0x80000000
@@ -273,6 +275,11 @@ def boot_identity() -> bytes:
     if _query_system(_SYSTEM_TIME_OF_DAY_INFORMATION, ctypes.byref(told), ctypes.sizeof(told), None) != 0:
         return b""
     return str(told.boot_time - told.boot_time_bias).encode()
+
+
+def taken_letters() -> str:
+    drives = _kernel32.GetLogicalDrives()
+    return "".join(letter for place, letter in enumerate(string.ascii_uppercase) if drives >> place & 1)
 
 
 # -- processes ---------------------------------------------------------------------------------------------------
