@@ -5,8 +5,7 @@ import pytest
 from s3mount.bindings.error_codes import NTSTATUS, NTSTATUS_OF_CAUSE
 from tests.support import winfsp_driver as nt
 from tests.support.winfsp_driver import Handle, NtError, Volume
-from tests.support.winfsp_stub import load
-from tests.support.winfsp_volume import WindowsDriveUnderTest
+from tests.support.winfsp_volume import WindowsDriveUnderTest, load
 
 
 @pytest.fixture
@@ -255,15 +254,10 @@ def test_the_volume(volume: Volume) -> None:
     assert label == "bucket/prefix"
     assert total >= free > 1 << 40
     assert status_of(volume.set_label, "other") == nt.ACCESS_DENIED
-    params = volume.params
-    assert volume.ffi.string(params.file_system_name) == "S3MOUNT"
-    assert (params.case_sensitive_search, params.case_preserved_names, params.um_file_context_is_user_context2) == (
-        0,
-        1,
-        1,
-    )
-    assert volume._fs.Threads == 32
-    assert not volume._fs.HasGuard
+    facts = volume.facts()
+    assert facts.name == "S3MOUNT"
+    assert (facts.is_case_sensitive, facts.keeps_case, facts.has_context_per_open) == (False, True, True)
+    assert facts.threads == 32
 
 
 def test_security(volume: Volume) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from s3mount.errors import MountPointUnusable
-from tests.support.winfsp_stub import load
-from tests.support.winfsp_volume import WindowsDriveUnderTest, start_volume
+from tests.support.winfsp_volume import WindowsDriveUnderTest, load, start_volume
 
 
 @pytest.fixture
@@ -69,8 +68,8 @@ def test_options_of_fuse_mean_nothing_here(drive: WindowsDriveUnderTest, signals
 )
 def test_kinds_of_places(drive: WindowsDriveUnderTest, place: str, device: str, mount_point: str, prefix: str) -> None:
     session, volume = start_volume(drive.drive.filesystem, place=place)
-    fs, text = volume._fs, volume.ffi.string
-    assert (text(fs.Device), text(fs.MountPoint), text(fs.Params.prefix)) == (device, mount_point, prefix)
+    facts = volume.facts()
+    assert (facts.device, facts.mount_point, facts.prefix) == (device, mount_point, prefix)
     session.stop()
 
 
