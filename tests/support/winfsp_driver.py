@@ -60,7 +60,7 @@ class Opened(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What the file system told WinFsp of the volume. `threads`: how many requests are taken at once."""
+    """What the file system told WinFsp of the volume."""
 
     device: str
     mount_point: str
@@ -71,13 +71,13 @@ class Facts(NamedTuple):
     has_context_per_open: bool
     cleans_up_when_modified_only: bool
     is_read_only: bool
-    threads: int
 
 
 class Dll(Protocol):
     """The requests of FSP_FSCTL_TRANSACT that are used here; a failure is an NtError. `context` is Opened.context."""
 
     def facts(self) -> Facts: ...
+    def threads(self) -> int: ...
     def create(self, path: str, disposition: int, options: int, access: int, attributes: int, share: int) -> Opened: ...
     def open_parent(self, path: str) -> Any: ...
     def overwrite(self, context: Any, attributes: int, supersedes: bool) -> Info: ...
@@ -137,6 +137,10 @@ class Volume:
 
     def facts(self) -> Facts:
         return self._dll.facts()
+
+    def threads(self) -> int:
+        """How many requests are taken at once."""
+        return self._dll.threads()
 
     # -- opening: sys/create.c --
 

@@ -53,16 +53,16 @@ class RealDll:
                 self._volume.device, "".join(letters), wire.text_of(params.prefix),
                 wire.text_of(params.file_system_name), bool(flags & wire.CASE_SENSITIVE),
                 bool(flags & wire.KEEPS_CASE), bool(flags & wire.CONTEXT_PER_OPEN),
-                bool(flags & wire.CLEANS_UP_WHEN_MODIFIED), bool(flags & wire.READ_ONLY), self._threads(),
+                bool(flags & wire.CLEANS_UP_WHEN_MODIFIED), bool(flags & wire.READ_ONLY),
             )  # fmt: skip
         return self._facts
 
-    def _threads(self) -> int:
-        """Each starts the next: all are there when none has come for a while."""
+    def threads(self) -> int:
+        """Each of them starts the next: all are there when none has come for a while."""
         before = -1
         while before != len(self._volume.threads):
             before = len(self._volume.threads)
-            time.sleep(0.05)
+            time.sleep(0.5)
         return before
 
     def _ask(self, kind: int, fill: Fill = _nothing, name: str | None = None, more: bytes = b"") -> Answer:

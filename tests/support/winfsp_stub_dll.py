@@ -25,8 +25,11 @@ class StubDll:
             text(self._fs.Device), text(self._fs.MountPoint), text(params.prefix), text(params.file_system_name),
             bool(params.case_sensitive_search), bool(params.case_preserved_names),
             bool(params.um_file_context_is_user_context2), bool(params.post_cleanup_when_modified_only),
-            bool(params.read_only_volume), self._fs.Threads,
+            bool(params.read_only_volume),
         )  # fmt: skip
+
+    def threads(self) -> int:
+        return int(self._fs.Threads)
 
     def _call(self, name: str, *arguments: Any) -> None:
         status = getattr(self._calls, name)(self._fs, *arguments)

@@ -28,6 +28,18 @@ def load() -> None:
         winfsp_stub.load()
 
 
+def volume_count() -> int:
+    """How many there are now, started or not."""
+    load()
+    if IS_REAL_DLL:
+        from tests.support.winfsp_device import the_device
+
+        return len(the_device().volumes)
+    from winfspy.plumbing import lib
+
+    return int(lib.Volumes)
+
+
 def start_volume(filesystem: ServedFileSystem, *, read_only: bool = False, place: str = "S:") -> tuple[Any, Volume]:
     """(winfspy's FileSystem, started; what programs see of it)"""
     load()

@@ -1,6 +1,5 @@
 """The volume: its parameters by the kind of place, and its end, whatever way it comes."""
 
-import os
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 
 from s3mount.errors import MountPointUnusable
-from tests.support.winfsp_volume import WindowsDriveUnderTest, load, start_volume
+from tests.support.winfsp_volume import WindowsDriveUnderTest, start_volume, volume_count
 
 
 @pytest.fixture
@@ -29,28 +28,23 @@ def run(drive: WindowsDriveUnderTest, place: str, on_ready: Any, **more: Any) ->
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_and_leaves_nothing(drive: WindowsDriveUnderTest, signals: None, number: int) -> None:
-    load()
-    from winfspy.plumbing import lib
-
-    before, mounted = lib.Volumes, lib.Mounted
+    before = volume_count()
     seen: list[int] = []
 
     def ready() -> None:
-        seen.append(lib.Volumes)
-        os.kill(os.getpid(), number)
+        seen.append(volume_count())
+        signal.raise_signal(number)
 
-    run(drive, "S:\\", ready)
+    run(drive, "T:\\", ready)
     assert seen == [before + 1]
-    assert (lib.Volumes, lib.Mounted) == (before, mounted + 1)
+    assert volume_count() == before
 
 
 def test_a_place_that_is_taken(drive: WindowsDriveUnderTest, signals: None) -> None:
-    from winfspy.plumbing import lib
-
-    before = lib.Volumes
+    before = volume_count()
     with pytest.raises(MountPointUnusable, match="WinFsp refuses C:: STATUS_OBJECT_NAME_COLLISION"):
         run(drive, "C:\\", lambda: pytest.fail("it is not ready"))
-    assert lib.Volumes == before
+    assert volume_count() == before
 
 
 def test_options_of_fuse_mean_nothing_here(drive: WindowsDriveUnderTest, signals: None) -> None:
