@@ -23,6 +23,7 @@ from s3mount.control.announce import Announcement
 from s3mount.control.protocol import DrainProgress, OwedFile
 from s3mount.drive import Drive, DriveOptions
 from s3mount.errors import NotDrained
+from s3mount.host import END_SIGNALS
 from s3mount.remote.defaults import Defaults
 from s3mount.remote.refresh import Refresher
 from s3mount.store.concurrency import Concurrency
@@ -37,7 +38,6 @@ log = logging.getLogger(__name__)
 
 # How long an end waits for requests in flight. S3 may be unreachable, and what they wanted is on record.
 CLOSE_DEADLINE_S = 2.0
-END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class _Interrupted(Exception):

@@ -45,6 +45,7 @@ from s3mount.errors import (
     StoreError,
     Unreachable,
 )
+from s3mount.host import own_ids
 
 _BUCKETS_FOLDER: Final = "buckets"
 _HELP: Final = {
@@ -89,6 +90,7 @@ class MountRequest:
 
     def config(self) -> MountConfig:
         """Raises UsageError."""
+        own_uid, own_gid = own_ids()
         return build_config(
             self.source,
             self.mountpoint,
@@ -96,8 +98,8 @@ class MountRequest:
             self.flags,
             self.fuse_options,
             state_root=state_root() / _BUCKETS_FOLDER,
-            own_uid=os.getuid(),
-            own_gid=os.getgid(),
+            own_uid=own_uid,
+            own_gid=own_gid,
             free_bytes=free_bytes,
         )
 

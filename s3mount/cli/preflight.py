@@ -76,7 +76,7 @@ def check_platform() -> None:
 
 def _check_device(device: Path) -> None:
     try:
-        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+        os.close(os.open(device, os.O_RDWR))
     except FileNotFoundError as error:
         raise MountPointUnusable(
             f"{device} is missing: load the module (modprobe fuse); in a container, start it with --device /dev/fuse"

@@ -10,11 +10,11 @@ from types import TracebackType
 from typing import Final
 
 from s3mount.config import MountConfig
-from s3mount.control.processes import start_time
 from s3mount.control.protocol import ControlHandlers, OwedFile
 from s3mount.control.registry import MountEntry, Registry
 from s3mount.control.server import ControlServer
 from s3mount.errors import MountError
+from s3mount.host import start_time
 
 _UNKNOWN_START: Final = ""
 

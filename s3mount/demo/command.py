@@ -28,11 +28,12 @@ from s3mount.cli.preflight import check_fuse
 from s3mount.cli.progress import DrainDisplay, files_text, show_owed, size_text
 from s3mount.cli.unmount import unmount
 from s3mount.control.mount_table import resolve_mountpoint
-from s3mount.control.processes import is_running, start_time
+from s3mount.control.processes import is_running
 from s3mount.control.registry import MountEntry, Registry
 from s3mount.demo.sample import write_samples
 from s3mount.demo.seaweedfs import LOOPBACK, SeaweedServer, stop_process
 from s3mount.errors import MountError, MountPointUnusable, NotDrained
+from s3mount.host import start_time
 from s3mount.private import make_folder
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from s3mount.config import MountConfig
 from s3mount.control.announce import Announcement
-from s3mount.control.processes import start_time
 from s3mount.control.protocol import DrainProgress, OwedFile
 from s3mount.control.registry import MountEntry, Registry
+from s3mount.host import start_time
 
 FAR_PID = 2**22 + 1  # above the largest pid that Linux gives out
 
