@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from s3mount import host
 from s3mount.bindings import load_binding
 from s3mount.bindings.windows_place import absolute_place
 from s3mount.control.mount_table import Liveness, find_mount, probe, resolve_mountpoint
@@ -60,7 +61,7 @@ def check_fuse(*, allow_other: bool, device: Path = _FUSE_DEVICE, conf: Path = _
 def place_of(text: str) -> Path:
     """Where the drive goes, absolute: a folder, and on Windows also a letter or a share. Raises UsageError."""
     if sys.platform == "win32":
-        return Path(absolute_place(text, os.path.exists))
+        return Path(absolute_place(text, lambda root: root[0] in host.taken_letters()))
     return resolve_mountpoint(text)
 
 

@@ -29,6 +29,7 @@ if sys.platform == "win32":
         start_time,
         sync_filesystem,
         sync_folder,
+        taken_letters,
         truncate,
         wait_readable,
     )
@@ -54,6 +55,7 @@ else:
         start_time,
         sync_filesystem,
         sync_folder,
+        taken_letters,
         truncate,
         wait_readable,
     )
@@ -79,6 +81,7 @@ __all__ = [
     "start_time",
     "sync_filesystem",
     "sync_folder",
+    "taken_letters",
     "truncate",
     "wait_readable",
 ]

@@ -134,6 +134,11 @@ def boot_identity() -> bytes:
         return b""
 
 
+def taken_letters() -> str:
+    """Of the drives that this process sees, in upper case, with and without a medium; "" where there are no letters."""
+    return ""
+
+
 # -- processes ---------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ import errno
 import msvcrt
 import os
 import signal
+import string
 import subprocess
 import sys
 import time
@@ -273,6 +274,11 @@ def boot_identity() -> bytes:
     if _query_system(_SYSTEM_TIME_OF_DAY_INFORMATION, ctypes.byref(told), ctypes.sizeof(told), None) != 0:
         return b""
     return str(told.boot_time - told.boot_time_bias).encode()
+
+
+def taken_letters() -> str:
+    drives = _kernel32.GetLogicalDrives()
+    return "".join(letter for place, letter in enumerate(string.ascii_uppercase) if drives >> place & 1)
 
 
 # -- processes ---------------------------------------------------------------------------------------------------

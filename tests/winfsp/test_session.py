@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
+from s3mount import host
 from s3mount.errors import MountPointUnusable
-from tests.support.winfsp_volume import WindowsDriveUnderTest, start_volume, volume_count
+from tests.support.winfsp_volume import IS_REAL_DLL, WindowsDriveUnderTest, start_volume, volume_count
+
+# winfsp.dll makes a junction, which is for the kernel to follow.
+NEEDS_THE_KERNEL = pytest.mark.skipif(IS_REAL_DLL, reason="a junction to a device that is not there")
 
 
 @pytest.fixture
@@ -40,7 +44,21 @@ def test_a_signal_ends_it_and_leaves_nothing(drive: WindowsDriveUnderTest, signa
     assert volume_count() == before
 
 
-def test_a_place_that_is_taken(drive: WindowsDriveUnderTest, signals: None) -> None:
+@pytest.mark.parametrize("place", ["C:\\", r"\\.\c:"])
+def test_a_letter_that_is_taken(
+    drive: WindowsDriveUnderTest, signals: None, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """winfsp.dll would put the drive in front of the other one."""
+    if not IS_REAL_DLL:
+        monkeypatch.setattr(host, "taken_letters", lambda: "ACDZ")
+    before = volume_count()
+    with pytest.raises(MountPointUnusable, match="C: is the letter of another drive"):
+        run(drive, place, lambda: pytest.fail("it is not ready"))
+    assert volume_count() == before
+
+
+@pytest.mark.skipif(IS_REAL_DLL, reason="the stand-in refuses a letter; of the real ones the kernel does")
+def test_a_place_that_winfsp_refuses(drive: WindowsDriveUnderTest, signals: None) -> None:
     before = volume_count()
     with pytest.raises(MountPointUnusable, match="WinFsp refuses C:: STATUS_OBJECT_NAME_COLLISION"):
         run(drive, "C:\\", lambda: pytest.fail("it is not ready"))
@@ -56,7 +74,7 @@ def test_options_of_fuse_mean_nothing_here(drive: WindowsDriveUnderTest, signals
     ("place", "device", "mount_point", "prefix"),
     [
         ("S:", "WinFsp.Disk", "S:", ""),
-        (r"C:\drives\bucket", "WinFsp.Disk", r"C:\drives\bucket", ""),
+        pytest.param(r"C:\drives\bucket", "WinFsp.Disk", r"C:\drives\bucket", "", marks=NEEDS_THE_KERNEL),
         (r"\\s3mount\bucket", "WinFsp.Net", "", r"\s3mount\bucket"),
     ],
 )

@@ -1,10 +1,12 @@
 """`s3mount mount` on Windows, as far as it gets: where the drive is to go, and what is missing, each in one line."""
 
+import string
 import sys
 
 import pytest
 from click.testing import CliRunner, Result
 
+from s3mount import host
 from s3mount.cli import preflight
 from s3mount.cli.group import s3mount
 from s3mount.errors import MountPointUnusable
@@ -29,7 +31,7 @@ def test_what_is_no_place_is_refused_before_anything_else(windows: pytest.Monkey
 
 
 def test_no_letter_left(windows: pytest.MonkeyPatch) -> None:
-    windows.setattr(preflight.os.path, "exists", lambda path: True)
+    windows.setattr(host, "taken_letters", lambda: string.ascii_uppercase)
     result = mount("*")
     assert result.exit_code == 2
     assert "no drive letter is free" in result.stderr
