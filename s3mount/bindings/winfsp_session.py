@@ -12,6 +12,7 @@ import threading
 import winfspy
 from winfspy.plumbing import cook_ntstatus, ffi, lib, nt_success
 
+from s3mount import host
 from s3mount.bindings.served import Ready, ServedFileSystem
 from s3mount.bindings.windows_place import WindowsPlace, parse_place
 from s3mount.bindings.winfsp import WinFspOperations
@@ -48,6 +49,14 @@ class Volume(winfspy.FileSystem):  # type: ignore[misc]  # winfspy has no types
     def _require(self, status: int) -> None:
         if not nt_success(status):
             raise MountPointUnusable(f"WinFsp refuses {self.mountpoint}: {cook_ntstatus(status).name}")
+
+
+def require_free(place: WindowsPlace) -> None:
+    """Raises MountPointUnusable. WinFsp would not: it puts the drive in front of what has the letter, so that this
+    session no longer finds C:."""
+    letter = place.mount_point or ""
+    if letter.endswith(":") and letter[-2] in host.taken_letters():
+        raise MountPointUnusable(f"{letter} is the letter of another drive: give another, or * for the first free one")
 
 
 def make_volume(filesystem: ServedFileSystem, place: WindowsPlace, *, label: str, read_only: bool) -> Volume:
@@ -100,8 +109,10 @@ def run_winfsp(
     MountPointUnusable with nothing mounted."""
     if extra_options:
         raise MountPointUnusable(f"-o {extra_options[0]}: WinFsp takes none of FUSE's options")
+    place = parse_place(mountpoint)
+    require_free(place)
     label = source_name.partition("#")[2].strip("/")
-    volume = make_volume(filesystem, parse_place(mountpoint), label=label, read_only=read_only)
+    volume = make_volume(filesystem, place, label=label, read_only=read_only)
     for number in END_SIGNALS:
         signal.signal(number, lambda *_: detaching.set())
     end_with_console()

@@ -15,7 +15,7 @@ from typing import Final
 from s3mount.bindings import load_binding
 from s3mount.control.mount_table import Liveness, find_mount, probe
 from s3mount.errors import MountError, MountPointUnusable
-from s3mount.host import PROCESS_HOLDS_DRIVE, taken_letters
+from s3mount.host import PROCESS_HOLDS_DRIVE
 from s3mount.private import check_folder, make_folder
 
 _FUSE_DEVICE: Final = Path("/dev/fuse")
@@ -50,14 +50,11 @@ def check_mountpoint(mountpoint: Path) -> None:
 
 
 def _check_free(place: Path) -> None:
-    letter = place.drive[-2:-1]
-    if place.name:
-        if place.exists():
-            raise MountPointUnusable(f"{place} is there already: choose a folder that is not, WinFsp makes it")
-        if not place.parent.is_dir():
-            raise MountPointUnusable(f"{place.parent} does not exist: make it, or choose another folder")
-    elif place.drive.endswith(":") and letter in taken_letters():
-        raise MountPointUnusable(f"{letter}: is another drive: choose another letter, or * for the first free one")
+    """A letter is looked at by the binding."""
+    if place.name and os.path.lexists(place):
+        raise MountPointUnusable(f"{place} is there already: choose a folder that is not, WinFsp makes it")
+    if place.name and not place.parent.is_dir():
+        raise MountPointUnusable(f"{place.parent} does not exist: make it, or choose another folder")
 
 
 def check_fuse(*, allow_other: bool, device: Path = _FUSE_DEVICE, conf: Path = _FUSE_CONF) -> None:

@@ -137,8 +137,7 @@ def boot_identity() -> bytes:
 
 
 def taken_letters() -> str:
-    """Of the drives that this process sees, in upper case, also of those without a medium; "" where drives have no
-    letters."""
+    """Of the drives that this process sees, in upper case, with and without a medium; "" where there are no letters."""
     return ""
 
 

@@ -237,3 +237,7 @@ def test_a_silent_pipe_is_waited_for_no_longer_than_said() -> None:
     assert not host.wait_readable(read_end, 0.1)
     os.close(write_end)
     os.close(read_end)
+
+
+def test_letters_that_are_taken() -> None:
+    assert ("C" in host.taken_letters()) is (sys.platform == "win32")
