@@ -17,6 +17,7 @@ from s3mount.bindings.served import Ready, ServedFileSystem
 from s3mount.bindings.windows_place import WindowsPlace, parse_place
 from s3mount.bindings.winfsp import WinFspOperations
 from s3mount.errors import MountPointUnusable
+from s3mount.host import END_SIGNALS, end_with_console
 
 log = logging.getLogger(__name__)
 
@@ -98,9 +99,11 @@ def run_winfsp(
     read_only: bool,
     allow_other: bool,
     extra_options: tuple[str, ...],
+    detaching: threading.Event,
     on_ready: Ready,
 ) -> None:
-    """Serve `filesystem` at `mountpoint` (windows_place.py) until Ctrl-C, Ctrl-Break or SIGTERM.
+    """Serve `filesystem` at `mountpoint` (windows_place.py) until `detaching` is set, by another thread or by one
+    of END_SIGNALS.
 
     `allow_other` means nothing here: who sees a drive is decided by the session it was made in. Raises
     MountPointUnusable with nothing mounted."""
@@ -108,16 +111,16 @@ def run_winfsp(
         raise MountPointUnusable(f"-o {extra_options[0]}: WinFsp takes none of FUSE's options")
     place = parse_place(mountpoint)
     require_free(place)
-    ended = threading.Event()
     label = source_name.partition("#")[2].strip("/")
     volume = make_volume(filesystem, place, label=label, read_only=read_only)
-    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGBREAK", signal.SIGTERM)):
-        signal.signal(number, lambda *_: ended.set())
+    for number in END_SIGNALS:
+        signal.signal(number, lambda *_: detaching.set())
+    end_with_console()
     volume.start()
     try:
         on_ready()
         # In pieces: Python handles a signal of Windows only between two waits.
-        while not ended.wait(0.5):
+        while not detaching.wait(0.5):
             pass
     finally:
         volume.stop()

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import click
 from platformdirs import user_data_dir
 
-from s3mount.cli.find import client_of
+from s3mount.cli.find import client_of, place_of
 from s3mount.cli.mount import MountRequest, make_request, mount_in_background
 from s3mount.cli.preflight import check_fuse
 from s3mount.cli.progress import DrainDisplay, files_text, show_owed, size_text
@@ -210,7 +210,7 @@ def _mounts_of(folder: DemoFolder) -> list[MountEntry]:
 
 def _request(folder: DemoFolder, endpoint_url: str, drive: Path) -> MountRequest:
     settings = {"endpoint-url": endpoint_url, "region": _REGION, "cache-dir": str(folder.cache_dir)}
-    return make_request(f"s3://{BUCKET}", str(drive), settings, (), (), {})
+    return make_request(f"s3://{BUCKET}", place_of(str(drive)), settings, (), (), {})
 
 
 def _ensure_mount(folder: DemoFolder, endpoint_url: str, wanted: Path | None) -> MountEntry:

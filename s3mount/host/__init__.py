@@ -11,6 +11,7 @@ if sys.platform == "win32":
     from s3mount.host.windows import (
         END_SIGNALS,
         HAS_OWNERS,
+        PROCESS_HOLDS_DRIVE,
         allocate,
         boot_identity,
         detached,
@@ -37,6 +38,7 @@ else:
     from s3mount.host.posix import (
         END_SIGNALS,
         HAS_OWNERS,
+        PROCESS_HOLDS_DRIVE,
         allocate,
         boot_identity,
         detached,
@@ -63,6 +65,7 @@ else:
 __all__ = [
     "END_SIGNALS",
     "HAS_OWNERS",
+    "PROCESS_HOLDS_DRIVE",
     "allocate",
     "boot_identity",
     "detached",

@@ -20,6 +20,8 @@ assert sys.platform != "win32"
 END_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Whether files have an owner and mode bits that keep others out.
 HAS_OWNERS: Final = True
+# Whether a drive is there exactly as long as its process serves it, and nobody else can take it away.
+PROCESS_HOLDS_DRIVE: Final = False
 BOOT_ID_PATH: Path = Path("/proc/sys/kernel/random/boot_id")
 
 _PROC: Final = Path("/proc")

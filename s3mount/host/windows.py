@@ -24,6 +24,7 @@ assert sys.platform == "win32"
 END_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGBREAK)
 # The user's profile keeps others out; os.stat says mode 0666 or 0777 and owner 0 of everything.
 HAS_OWNERS: Final = False
+PROCESS_HOLDS_DRIVE: Final = True
 
 _INVALID_HANDLE: Final = ctypes.c_void_p(-1).value
 _GENERIC_READ: Final = 0x80000000

@@ -1,6 +1,7 @@
 """The volume: its parameters by the kind of place, and its end, whatever way it comes."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,7 @@ def run(drive: WindowsDriveUnderTest, place: str, on_ready: Any, **more: Any) ->
     from s3mount.bindings.winfsp_session import run_winfsp
 
     settings = {"source_name": "s3mount#bucket/", "read_only": False, "allow_other": False, "extra_options": ()}
+    settings |= {"detaching": threading.Event()}
     run_winfsp(drive.drive.filesystem, place, on_ready=on_ready, **{**settings, **more})
 
 
