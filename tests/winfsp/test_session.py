@@ -82,7 +82,7 @@ def test_options_of_fuse_mean_nothing_here(drive: WindowsDriveUnderTest, signals
 )
 def test_kinds_of_places(drive: WindowsDriveUnderTest, place: str, device: str, mount_point: str, prefix: str) -> None:
     session, volume = start_volume(drive.drive.filesystem, place=place)
-    facts = volume.facts()
+    facts = volume.facts
     assert (facts.device, facts.mount_point, facts.prefix) == (device, mount_point, prefix)
     session.stop()
 
