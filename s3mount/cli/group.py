@@ -7,6 +7,7 @@ Called by the console script and `python -m s3mount`. Loads a subcommand's modul
 import importlib
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Any, Final, NoReturn
 
 import click
@@ -107,4 +108,8 @@ def s3mount() -> None:
 
 
 def main() -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        # A pipe of Windows has the code page of an old program, in which most names cannot be written.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     s3mount.main()

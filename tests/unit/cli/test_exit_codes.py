@@ -1,6 +1,7 @@
 """Every way to fail is one line on stderr and an exit code; there is never a traceback."""
 
 import importlib
+import io
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from s3mount import __version__
 from s3mount.cli import mount as mount_module
-from s3mount.cli.group import EXIT_CODES, s3mount
+from s3mount.cli.group import EXIT_CODES, main, s3mount
 from s3mount.config import MountConfig
 from s3mount.errors import (
     BucketMissing,
@@ -175,3 +176,13 @@ def test_help_and_version() -> None:
     assert run("--version").stdout == f"s3mount {__version__}\n"
     for name in s3mount.list_commands(click.Context(s3mount)):
         assert run(name, "--help").exit_code == 0
+
+
+def test_a_name_that_the_output_cannot_show_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(pipe, encoding="cp1252"))
+    monkeypatch.setattr(sys, "argv", ["s3mount", "--version"])
+    with pytest.raises(SystemExit):
+        main()
+    click.echo("ü中")
+    assert pipe.getvalue().splitlines()[-1] == b"\xfc\\u4e2d"
