@@ -51,7 +51,7 @@ def unmount(mountpoint: Path, *, drain: bool = True, timeout_s: float | None = N
 
 
 def _clear_dead(mountpoint: Path, entry: MountEntry | None) -> None:
-    mounted = None if PROCESS_HOLDS_DRIVE else find_mount(mountpoint)
+    mounted = find_mount(mountpoint)
     if mounted is None:
         raise MountPointUnusable(f"{mountpoint} is not mounted")
     is_ours = entry is not None or mounted.fstype == "fuse.s3mount"

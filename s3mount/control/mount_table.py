@@ -13,6 +13,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from s3mount.host import PROCESS_HOLDS_DRIVE
+
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
 _PROBE_DEADLINE_S: Final = 5.0
 
@@ -49,7 +51,9 @@ def parse_mountinfo(text: str) -> dict[Path, MountedFilesystem]:
 
 
 def find_mount(path: Path) -> MountedFilesystem | None:
-    """What is mounted exactly at `path`, or None."""
+    """What is mounted exactly at `path`, or None; None too where there is no such table (host.PROCESS_HOLDS_DRIVE)."""
+    if PROCESS_HOLDS_DRIVE:
+        return None
     try:
         text = _MOUNTINFO.read_text(errors="surrogateescape")
     except FileNotFoundError:

@@ -156,6 +156,45 @@ def test_a_mount_detached_by_umount_is_followed_to_its_end(
     assert kernel.detached == []
 
 
+@pytest.fixture
+def process_holds_drive(monkeypatch: pytest.MonkeyPatch, kernel: FakeKernel) -> None:
+    """As on Windows: no mount table, and nobody but the process can take the drive away."""
+    for module in (registry_module, unmount_module):
+        monkeypatch.setattr(module, "PROCESS_HOLDS_DRIVE", True)
+        monkeypatch.setattr(module, "find_mount", lambda _path: None)
+    monkeypatch.setattr(unmount_module, "detach", lambda *_, **__: pytest.fail("there is no command for that"))
+
+
+def test_where_only_the_process_can_detach_it_is_asked_to(
+    mounted: Path, kernel: FakeKernel, handlers: FakeHandlers, process_holds_drive: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(handlers, "detach", kernel.end_process)
+    result = run("unmount", mounted)
+    assert result.exit_code == 0, result.stderr
+    assert handlers.drains == [None]
+    assert handlers.stops == [True]
+
+
+def test_what_is_owed_keeps_a_drive_that_only_the_process_can_detach(
+    mounted: Path, handlers: FakeHandlers, process_holds_drive: None
+) -> None:
+    handlers.owed = [OwedFile("left", "no network")]
+    result = run("unmount", mounted, "--timeout", "1")
+    assert result.exit_code == 5
+    assert handlers.detached == 0
+
+
+def test_where_a_drive_is_its_process_a_dead_one_is_not_mounted(drive: Path, process_holds_drive: None) -> None:
+    registry = Registry()
+    registry.prepare()
+    registry.add(fake_entry(str(drive), pid=FAR_PID, started="1"))
+    result = run("unmount", drive)
+    assert result.exit_code == 4
+    assert f"{drive} is not mounted" in result.stderr
+    assert registry.entries() == []
+
+
 def test_a_dead_mount_is_detached(drive: Path, kernel: FakeKernel) -> None:
     registry = Registry()
     registry.prepare()

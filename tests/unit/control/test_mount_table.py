@@ -45,6 +45,12 @@ def test_what_is_mounted_here_is_found(tmp_path: Path) -> None:
     assert find_mount(tmp_path) is None
 
 
+@needs_proc
+def test_where_a_drive_is_its_process_nothing_is_in_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mount_table, "PROCESS_HOLDS_DRIVE", True)
+    assert find_mount(Path("/proc")) is None
+
+
 def test_a_mount_point_is_resolved_through_links_and_dots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "real" / "drive").mkdir(parents=True)
     (tmp_path / "link").symlink_to("real")
