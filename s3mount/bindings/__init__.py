@@ -60,6 +60,15 @@ def load_binding() -> RunBinding:
     return run
 
 
+def library_version() -> str:
+    """What load_binding() loads, for a person: "libfuse 3.14". Raises what that raises."""
+    load_binding()
+    if sys.platform == "win32":
+        return f"winfspy {importlib.import_module('winfspy').__version__}"
+    major, minor = importlib.import_module("s3mount.bindings.lowlevel_abi").version
+    return f"libfuse {major}.{minor}"
+
+
 def _load_winfsp() -> RunBinding:
     try:
         importlib.import_module("winfspy")

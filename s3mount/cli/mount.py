@@ -46,7 +46,7 @@ from s3mount.errors import (
     Unreachable,
 )
 
-_BUCKETS_FOLDER: Final = "buckets"
+BUCKETS_FOLDER: Final = "buckets"
 _HELP: Final = {
     "endpoint-url": ("URL", "S3 server to talk to. Default: the AWS configuration, else AWS itself."),
     "profile": ("NAME", "Profile of ~/.aws to take credentials and region from."),
@@ -95,7 +95,7 @@ class MountRequest:
             self.settings,
             self.flags,
             self.fuse_options,
-            state_root=state_root() / _BUCKETS_FOLDER,
+            state_root=state_root() / BUCKETS_FOLDER,
             own_uid=os.getuid(),
             own_gid=os.getgid(),
             free_bytes=free_bytes,
@@ -154,7 +154,7 @@ def serve_here(request: MountRequest, ready: ReadyPipe, *, is_background: bool) 
         log_to(config.state_dir / LOG_NAME if is_background else None, config.log_level)
         return _load_serve()(config, ready.ready)
     except StoreError as error:
-        refused = BucketUnavailable(f"cannot use {request.source}: {error}; {_what_to_do(error)}")
+        refused = BucketUnavailable(f"cannot use {request.source}: {error}; {what_to_do(error)}")
         ready.failed(one_line(str(refused)), refused.exit_code)
         raise refused from error
     except S3mountError as error:
@@ -178,7 +178,8 @@ def _load_serve() -> Callable[[MountConfig, Callable[[], None]], int]:
     return serve
 
 
-def _what_to_do(error: StoreError) -> str:
+def what_to_do(error: StoreError) -> str:
+    """What a person can try when the bucket was refused so."""
     match error:
         case Denied():
             return "check --profile, the credentials, and what they may do with this bucket"
