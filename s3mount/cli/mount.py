@@ -57,6 +57,10 @@ _HELP: Final = {
     "capacity": ("SIZE", "Size of the drive as df shows it.  [default: 1PiB]"),
     "atime": ("relatime|off", "Whether reading a file moves its access time.  [default: relatime]"),
     "hard-links": ("copy|deny", "Hard links: an object for each name, or refused.  [default: copy]"),
+    "junk": (
+        "local|bucket",
+        "Where files of Finder and Explorer are kept (.DS_Store).  [default: bucket; macOS: local]",
+    ),
     "fsync": ("local|remote", "What fsync waits for: the local disk, or S3.  [default: local]"),
     "write-back-delay": ("TIME", "How long a file must rest before it is uploaded.  [default: 1s]"),
     "metadata-ttl": ("TIME", "How long a listing of the bucket is believed.  [default: 60s]"),
