@@ -41,10 +41,16 @@ def test_nothing_is_there(tmp_path: Path) -> None:
     assert "macfuse.github.io" in found["macFUSE"].detail
 
 
-@pytest.mark.parametrize("version", ["4.10.2", "odd"])
+@pytest.mark.parametrize("version", ["4.8.3", "odd"])
 def test_one_that_is_too_old(tmp_path: Path, version: str) -> None:
     install(tmp_path, version)
     assert "has no libfuse 3" in look(tmp_path)["macFUSE"].detail
+
+
+def test_one_that_loses_names(tmp_path: Path) -> None:
+    install(tmp_path, "5.1.2")
+    found = look(tmp_path)["macFUSE"]
+    assert (found.verdict, found.exit_code) == (Verdict.NOTE, 0)
 
 
 def test_one_that_cannot_be_read(tmp_path: Path) -> None:
@@ -57,4 +63,4 @@ def test_fuse_t_will_not_do(tmp_path: Path) -> None:
     (tmp_path / macos.FUSE_T).mkdir(parents=True)
     found = look(tmp_path)["FUSE-T"]
     assert found.verdict is Verdict.NOTE
-    assert "libfuse 2" in found.detail
+    assert "no binding" in found.detail
