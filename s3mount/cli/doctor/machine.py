@@ -16,6 +16,7 @@ from s3mount.cli.preflight import free_bytes, prepare_state_dir
 from s3mount.cli.progress import size_text
 from s3mount.config import auto_cache_limit_bytes
 from s3mount.errors import MountError
+from s3mount.private import check_way
 
 PYTHON_MIN: Final = (3, 11)
 # winfspy has wheels for Windows up to this one.
@@ -51,8 +52,12 @@ def cache_folder(folder: Path) -> Diagnosis:
             prepare_state_dir(folder)
         elif not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
             raise MountError(f"{folder} cannot be made: {nearest} is not writable; choose another with --cache-dir")
+        else:
+            check_way(nearest)
     except MountError as error:
         return wrong("cache directory", error)
+    except OSError as error:
+        return wrong("cache directory", MountError(f"{folder}: {error.strerror}; choose another with --cache-dir"))
     free = free_bytes(folder)
     state = "" if nearest == folder else ", not there yet"
     if free < FREE_BYTES_MIN:

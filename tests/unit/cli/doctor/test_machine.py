@@ -56,6 +56,14 @@ def test_a_cache_folder_that_others_may_write_to(tmp_path: Path) -> None:
     assert "everybody may write" in found.detail
 
 
+def test_a_cache_folder_whose_place_others_may_take(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    found = machine.cache_folder(tmp_path / "open" / "cache")
+    assert (found.verdict, found.exit_code) == (Verdict.WRONG, 1)
+    assert list((tmp_path / "open").iterdir()) == []
+
+
 def test_a_cache_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     assert machine.cache_folder(tmp_path / "file" / "cache").exit_code == 1
