@@ -80,6 +80,14 @@ class Dentries:
     def is_empty(self, parent: Ino) -> bool:
         return self._database.row("SELECT 1 FROM dentry WHERE parent = ? LIMIT 1", parent) is None
 
+    def is_empty_in_bucket(self, parent: Ino) -> bool:
+        """Whether nothing is in it but what is kept on this computer."""
+        sql = (
+            "SELECT 1 FROM dentry AS d CROSS JOIN inode AS i ON i.ino = d.ino WHERE d.parent = ?"
+            " AND NOT (i.is_local AND i.remote_key IS NULL AND i.attempt_key IS NULL) LIMIT 1"
+        )
+        return self._database.row(sql, parent) is None
+
     def add(self, parent: Ino, name: str, inode: Inode, component: str | None = None) -> None:
         """Give `inode` a name, which stands for `component` of a key, or for what it tells. Its own link count is the
         caller's; a subdirectory counts for its parent. Raises Exists when another name stands for that already."""

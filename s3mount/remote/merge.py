@@ -6,7 +6,8 @@ Rules, in this order, for a key of the listing:
   - a key that a write of ours is, or was, under way to: not looked at
   - the remote_key of the inode at this name: another ETag is a foreign change, taken over unless local work is owed
     (then the upload meets the foreign object and keeps both)
-  - the key of an inode here that has no object yet: left alone, the upload will meet the object
+  - the key of an inode here that has no object yet: left alone, the upload will meet the object; what is kept here,
+    and never uploaded, makes way
   - otherwise a new inode, with the mount's default attributes until its metadata is asked for, under the name that the
     key's last component has (names.py)
 The directory's own key is its marker's, or with content an object like any other, of the empty component (keys.py).
@@ -229,7 +230,12 @@ class DirectoryMerge:
                 self.result.replaced.append((owner.ino, info))
             elif owner.remote_etag == info.etag:
                 self._note_modified(owner, info)
-        elif there is None:
+        elif there is not None:
+            kept = self._index.inodes.get(there[1])
+            if kept.is_kept_here:
+                self._remove_subtree(self._dir_ino, there[0], kept)
+                self._add_file(there[0], component, info)
+        else:
             name = names.shown(component, is_dir=False)
             if self._index.dentries.lookup(self._dir_ino, name) is None:
                 self._add_file(name, component, info)
@@ -278,6 +284,9 @@ class DirectoryMerge:
             return
         self._seen.add(f"{component}/")
         if there is not None:
+            kept = self._index.inodes.get(there[1])
+            if kept.is_kept_here:
+                self._index.inodes.update(kept._replace(is_local=False))
             return
         name = names.shown(component, is_dir=True)
         occupant = self._index.dentries.lookup(self._dir_ino, name)
@@ -340,6 +349,8 @@ class DirectoryMerge:
             return True
         for _, ino in self._index.dentries.children(directory.ino):
             child = self._index.inodes.get(ino)
+            if child.is_kept_here:
+                continue
             child_key = self._index.dentries.path_key(child)
             if self._is_busy(child) or child.remote_key != child_key:
                 return True
