@@ -61,6 +61,9 @@ class ForeignObserver(Protocol):
     def removed(self, lost: Iterable[LostName]) -> None:
         """These inodes have lost their names: forget them."""
 
+    def added(self, new: Iterable[tuple[Ino, str]]) -> None:
+        """These names are new in directories that had been listed before."""
+
     def is_open(self, ino: Ino) -> bool:
         """Whether a handle names this very inode, so that it must stay one. Inside an index transaction."""
 
@@ -71,13 +74,16 @@ class MergeResult:
 
     replaced: list[tuple[Ino, ObjectInfo]] = field(default_factory=list)
     removed: list[LostName] = field(default_factory=list)
+    added: list[tuple[Ino, str]] = field(default_factory=list)
 
     def tell(self, observer: ForeignObserver) -> None:
         for ino, info in self.replaced:
             observer.replaced(ino, info)
         observer.removed(self.removed)
+        observer.added(self.added)
         self.replaced.clear()
         self.removed.clear()
+        self.added.clear()
 
 
 class DirectoryMerge:
@@ -97,6 +103,7 @@ class DirectoryMerge:
         self._seen = SeenComponents()  # those of prefixes end in "/"
         self._swept: Any = ""  # up to this name, in the order of Listed.children
         self._late: list[ObjectInfo | ObjectKey] = []
+        self._is_listed_again = False
         self.result = MergeResult()
 
     def page(self, page: ListPage) -> None:
@@ -104,6 +111,7 @@ class DirectoryMerge:
             directory = self._index.inodes.find(self._dir_ino)
             if directory is None or directory.remote_key != self._dir_key:
                 return  # removed or moved meanwhile; what the page says is about a place that is not ours any more
+            self._is_listed_again = directory.is_listed
             for key in page.prefixes:
                 self._merge_prefix(key)
             for info in self._merge_simple(page.objects):
@@ -173,6 +181,7 @@ class DirectoryMerge:
                 Ino(0), self._defaults.file_mode, self._defaults.uid, self._defaults.gid, 0, 0, 0, metadata_known=False
             )
             listed.add_files(self._dir_ino, {name: others[name] for name in simple if name in new}, like)
+            self._note_new(*new)
         for name in known | new:
             self._seen.add(name)
         return [*rest, *(info for name, info in others.items() if name not in new)]
@@ -263,6 +272,11 @@ class DirectoryMerge:
             remote_size=info.size, metadata_known=False, remote_modified_ns=info.last_modified_ns,
         )  # fmt: skip
         self._index.create(self._dir_ino, name, inode, component)
+        self._note_new(name)
+
+    def _note_new(self, *names_there: str) -> None:
+        if self._is_listed_again:
+            self.result.added += [(self._dir_ino, name) for name in names_there]
 
     def _merge_prefix(self, key: ObjectKey, *, is_late: bool = False) -> None:
         component = key[len(self._dir_key) : -1]
@@ -294,6 +308,7 @@ class DirectoryMerge:
             remote_key=key, metadata_known=False,
         )  # fmt: skip
         self._index.create(self._dir_ino, name, inode, component)
+        self._note_new(name)
 
     def _make_room(self, name: str, occupant: Inode) -> bool:
         """Show a file under another name than that of the directory that its key is a prefix of; False when work of
