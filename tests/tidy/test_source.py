@@ -40,11 +40,12 @@ ALLOWED = {
     "vfs": {"vfs", "writeback", "remote", "cache", "index", "store"},
     "bindings": {"bindings"},
     "control": {"control"},
+    "selftest": {"selftest"},
     "daemon": set(),
     "demo": {"demo", "control", "cli", "daemon"},
     "drive": {"vfs", "writeback", "remote", "cache", "index", "store"},
     "mount": {"drive", "bindings", "check", "control", "vfs", "writeback", "remote", "store"},
-    "cli": {"cli", "control", "check", "offline", "daemon", "demo", "mount", "bindings"},
+    "cli": {"cli", "control", "check", "offline", "daemon", "demo", "mount", "bindings", "selftest"},
     "__main__": {"cli"},
 }
 
