@@ -41,11 +41,12 @@ ALLOWED = {
     "bindings": {"bindings"},
     "control": {"control"},
     "selftest": {"selftest"},
+    "autostart": {"autostart"},
     "daemon": set(),
     "demo": {"demo", "control", "cli", "daemon"},
     "drive": {"vfs", "writeback", "remote", "cache", "index", "store"},
     "mount": {"drive", "bindings", "check", "control", "vfs", "writeback", "remote", "store"},
-    "cli": {"cli", "control", "check", "offline", "daemon", "demo", "mount", "bindings", "selftest"},
+    "cli": {"cli", "control", "check", "offline", "daemon", "demo", "mount", "bindings", "selftest", "autostart"},
     "__main__": {"cli"},
 }
 
