@@ -17,7 +17,7 @@ from s3mount.index import links
 from s3mount.index.index import Index
 from s3mount.model import Ino, Inode, ObjectInfo
 from s3mount.remote.flights import Flights
-from s3mount.remote.merge import ForeignObserver
+from s3mount.remote.observer import ForeignObserver
 from s3mount.store.base import ObjectStore
 
 log = logging.getLogger(__name__)

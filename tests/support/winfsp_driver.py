@@ -6,6 +6,7 @@ the function pointers of the interface that winfspy filled in, as the dispatcher
 """
 
 import re
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +35,14 @@ class NtError(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(f"NTSTATUS 0x{status:08X}")
         self.status = status
+
+
+class Notified(NamedTuple):
+    """One change that the driver was told of: sys/volume.c FspVolumeNotifyWork."""
+
+    path: str
+    filters: int
+    action: int
 
 
 class Info(NamedTuple):
@@ -410,6 +419,21 @@ class Volume:
 
     def set_label(self, label: str) -> None:
         self._call("SetVolumeLabel", self._text(label), self.ffi.new("FSP_FSCTL_VOLUME_INFO *"))
+
+    def notified(self) -> list[Notified]:
+        """All so far, as the driver reads them: a record that is too small ends them."""
+        data = bytes(self.ffi.buffer(self.lib.NotifyRecords, self.lib.NotifySize))
+        found, place = [], 0
+        while place + 12 <= len(data):
+            size, filters, action = struct.unpack_from("<HxxII", data, place)
+            assert size >= 12, "it would end the driver's hold on renames"
+            path = data[place + 12 : place + size].decode("utf-16-le", "surrogatepass")
+            assert path.startswith("\\"), "a relative name counts from the one before"
+            self._check_name(path)
+            found.append(Notified(path, filters, action))
+            place += (size + 7) & ~7
+        assert place == len(data)
+        return found
 
     def security(self, handle: Handle) -> str:
         size = self.ffi.new("SIZE_T *", 1024)

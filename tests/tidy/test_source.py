@@ -42,11 +42,16 @@ ALLOWED = {
     "vfs": {"vfs", "writeback", "remote", "cache", "index", "store"},
     "bindings": {"bindings"},
     "control": {"control"},
+    "selftest": {"selftest"},
+    "autostart": {"autostart"},
     "daemon": set(),
     "demo": {"demo", "control", "cli", "daemon"},
     "drive": {"vfs", "writeback", "remote", "cache", "index", "store"},
     "mount": {"drive", "bindings", "check", "control", "vfs", "writeback", "remote", "store"},
-    "cli": {"cli", "control", "check", "offline", "examination", "daemon", "demo", "mount", "bindings"},
+    "cli": {
+        *("cli", "control", "check", "offline", "examination", "daemon", "demo", "mount", "bindings"),
+        *("selftest", "autostart"),
+    },
     "__main__": {"cli"},
 }
 
