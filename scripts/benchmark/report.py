@@ -108,7 +108,7 @@ def plot(found: Mapping[str, Any], peers: Sequence[str], path: Path) -> None:
     axes.xaxis.set_major_formatter("{x:g} s")
     axes.set_xlabel("median seconds, less is better (logarithmic)", color="#566573")
     axes.grid(axis="x", color="#ebedef", zorder=0)
-    axes.tick_params(length=0)
+    axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], loc="upper center", ncols=len(peers), frameon=False)
