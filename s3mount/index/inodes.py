@@ -207,10 +207,13 @@ class Inodes:
         """Make the metadata of every child owed: the key of each has changed with its directory's."""
         with self._database.locked():
             children = [ino for (ino,) in self._database.rows("SELECT ino FROM dentry WHERE parent = ?", parent)]
+            # The time at which something was due that is not owed any more would put it before its directory's marker.
             self._database.write(
-                "UPDATE inode SET meta_generation = meta_generation + 1, due_ns = MIN(due_ns, ?),"
+                "UPDATE inode SET meta_generation = meta_generation + 1,"
+                " due_ns = CASE owed_since_ns WHEN 0 THEN ? ELSE MIN(due_ns, ?) END,"
                 " owed_since_ns = CASE owed_since_ns WHEN 0 THEN ? ELSE owed_since_ns END"
                 " WHERE ino IN (SELECT ino FROM dentry WHERE parent = ?)",
+                due_ns,
                 due_ns,
                 self._clock.now_ns(),
                 parent,
@@ -298,9 +301,12 @@ class Inodes:
             if inode is None:
                 return
             self._database.write("UPDATE inode SET due_ns = ? WHERE ino = ?", due_ns, ino)
-            self._cache.pop(ino, None)
+            inode = inode._replace(due_ns=due_ns)
             if ino in self._staged:
-                self._set_staged(ino, inode._replace(due_ns=due_ns))
+                self._cache.pop(ino, None)
+                self._set_staged(ino, inode)
+            else:
+                self._cache[ino] = inode
 
     def expedite(self, due_ns: int, *, with_parked: bool) -> None:
         """Make all owed work due at `due_ns`, postponed work too."""

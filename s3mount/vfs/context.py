@@ -164,11 +164,10 @@ class VfsContext:
             inode = self.with_meta_owed(inode)
         self.index.inodes.update(inode)
 
-    def drop_if_unused(self, ino: Ino) -> bool:
-        """Forget an inode without names and handles; True: its cached content is to be discarded after the
-        transaction."""
-        inode = self.index.inodes.find(ino)
-        if inode is None or inode.nlink > 0 or self.handles.is_open(ino):
+    def drop_if_unused(self, inode: Inode) -> bool:
+        """Forget an inode, given as it is by now, that has neither names nor handles; True: its cached content is to be
+        discarded after the transaction."""
+        if inode.nlink > 0 or self.handles.is_open(inode.ino):
             return False
         self.index.drop(inode, self.due_ns())
         self.departed.keep(inode)

@@ -165,8 +165,11 @@ class Namespace:
             return False
         self._index.dentries.remove(parent, name, inode)
         nlink = 0 if inode.is_dir else inode.nlink - 1
-        self._index.inodes.update(inode._replace(nlink=nlink, ctime_ns=context.clock.now_ns()))
-        return context.drop_if_unused(inode.ino)
+        inode = inode._replace(nlink=nlink, ctime_ns=context.clock.now_ns())
+        if context.drop_if_unused(inode):
+            return True
+        self._index.inodes.update(inode)
+        return False
 
     def _after_removal(self, ino: Ino, dropped: bool) -> None:
         if dropped:

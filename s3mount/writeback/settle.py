@@ -65,7 +65,8 @@ class Settlement:
             # The inode lock keeps the content as it is, not the name: by the time of the transaction it may be gone.
             now = self._index.inodes.find(snapshot.ino)
             is_same = now is not None and now.content_generation == snapshot.content_generation
-            if is_same and snapshot.is_file and snapshot.link_of is None:
+            # A copy inside S3 is of content that was clean before.
+            if is_same and snapshot.content_owed and snapshot.is_file and snapshot.link_of is None:
                 context.cache.mark_clean(snapshot.ino, settle)
             else:
                 settle()

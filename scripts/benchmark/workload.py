@@ -34,13 +34,15 @@ class Measures:
 class Workload:
     """One round of one peer. `scratch` is an empty folder on the local disk. The peer is not mounted at the start."""
 
-    def __init__(self, peer: Peer, inputs: Inputs, scratch: Path, *, fio_mib: int, threads: int) -> None:
+    def __init__(self, peer: Peer, inputs: Inputs, scratch: Path, *, fio_mib: int, threads: int, ends_s: float) -> None:
+        """`ends_s`: no step is begun later than that, by time.monotonic()."""
         self.peer = peer
         self.inputs = inputs
         self.scratch = scratch
         self.measures = Measures()
         self._fio_mib = fio_mib
         self._threads = threads
+        self._ends_s = ends_s
         self._cpu_s = 0.0
         self._started = 0.0
 
@@ -50,6 +52,9 @@ class Workload:
             self._copy_small, self._find, self._restore, self._rsync, self._large, self._move, self._remove,
             self._fio_sequential, self._fio_random, self._many_threads,
         ):  # fmt: skip
+            if time.monotonic() > self._ends_s:
+                self.measures.failures[step.__name__.strip("_")] = "left out, no time was left"
+                continue
             try:
                 step()
             except (RuntimeError, OSError, TimeoutError, subprocess.SubprocessError) as error:
