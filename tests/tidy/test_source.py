@@ -28,6 +28,7 @@ FLOOR_0 = {
     "ending",
     "private",
     "junk",
+    "host",
 }
 FLOOR_0 |= {"__init__", "xattr_format"}
 ALLOWED = {

@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from s3mount.cli.check import SETTINGS, with_settings
-from s3mount.cli.doctor import linux, machine, macos, windows
+from s3mount.cli.doctor import machine, macos, windows
 from s3mount.cli.doctor.diagnosis import Diagnosis, exit_code_of, judged
+from s3mount.cli.find import place_of
 from s3mount.cli.mount import BUCKETS_FOLDER, make_request
-from s3mount.cli.preflight import check_mountpoint, place_of
+from s3mount.cli.preflight import check_mountpoint
 from s3mount.config import MountConfig
 from s3mount.control.registry import state_root
 from s3mount.errors import UsageError
@@ -52,7 +53,7 @@ def command(
 def _config(source: str | None, given: dict[str, str], *, tries_writes: bool) -> MountConfig | None:
     if source is not None:
         # No drive is made, so any place will do.
-        place = r"\\s3mount\doctor" if sys.platform == "win32" else "/"
+        place = Path(r"\\s3mount\doctor" if sys.platform == "win32" else "/")
         return make_request(source, place, given, (), (), os.environ).config()
     needless = next((name for name in _OF_A_BUCKET if name in given), "try-writes" if tries_writes else None)
     if needless is not None:
@@ -76,6 +77,9 @@ def _look(
     elif sys.platform == "darwin":
         yield from macos.look(Path("/"))
     else:
+        # Of calls that Windows does not have.
+        from s3mount.cli.doctor import linux
+
         yield from linux.look(allow_other=allow_other)
     if mountpoint is not None and sys.platform != "win32":
         yield judged("mount point", lambda: _usable(mountpoint))

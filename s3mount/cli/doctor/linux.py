@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from s3mount.bindings import library_version
 from s3mount.cli.doctor.diagnosis import Diagnosis, fine, judged, note
 from s3mount.cli.preflight import FUSE_CONF, FUSE_DEVICE, check_device, check_others_may, find_fusermount
 from s3mount.errors import MountPointUnusable
+
+assert sys.platform != "win32"
 
 
 def look(*, allow_other: bool, device: Path = FUSE_DEVICE, conf: Path = FUSE_CONF) -> Iterator[Diagnosis]:
