@@ -13,7 +13,8 @@ from s3mount.index.index import Index
 from s3mount.locks import InodeLocks
 from s3mount.model import Ino, Inode, ObjectInfo
 from s3mount.remote.defaults import Defaults
-from s3mount.remote.merge import LostName, is_foreign_change, replaced_inode
+from s3mount.remote.merge import is_foreign_change, replaced_inode
+from s3mount.remote.observer import LostName
 from s3mount.vfs.departed import Departed
 from s3mount.vfs.handles import Handles
 

@@ -27,6 +27,7 @@ FLOOR_0 = {
     "bandwidth",
     "ending",
     "private",
+    "junk",
 }
 FLOOR_0 |= {"__init__", "xattr_format"}
 ALLOWED = {
@@ -37,6 +38,7 @@ ALLOWED = {
     "writeback": {"writeback", "remote", "cache", "index", "store"},
     "check": {"check", "writeback", "remote", "cache", "index", "store"},
     "offline": {"drive", "check", "cache", "index", "store"},
+    "examination": {"writeback", "store"},
     "vfs": {"vfs", "writeback", "remote", "cache", "index", "store"},
     "bindings": {"bindings"},
     "control": {"control"},
@@ -46,7 +48,10 @@ ALLOWED = {
     "demo": {"demo", "control", "cli", "daemon"},
     "drive": {"vfs", "writeback", "remote", "cache", "index", "store"},
     "mount": {"drive", "bindings", "check", "control", "vfs", "writeback", "remote", "store"},
-    "cli": {"cli", "control", "check", "offline", "daemon", "demo", "mount", "bindings", "selftest", "autostart"},
+    "cli": {
+        *("cli", "control", "check", "offline", "examination", "daemon", "demo", "mount", "bindings"),
+        *("selftest", "autostart"),
+    },
     "__main__": {"cli"},
 }
 
