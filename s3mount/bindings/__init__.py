@@ -7,6 +7,7 @@ library and no WinFsp; `load_binding()` does. It does not mount, and it does not
 import importlib
 import os
 import sys
+import threading
 from typing import Protocol
 
 from s3mount.bindings.served import Ready, ServedFileSystem
@@ -31,9 +32,12 @@ class RunBinding(Protocol):
         read_only: bool,
         allow_other: bool,
         extra_options: tuple[str, ...],
+        detaching: threading.Event,
         on_ready: Ready,
     ) -> None:
-        """Serve `filesystem` at `mountpoint` until it is unmounted; fuse_session.run_fuse is the contract."""
+        """Serve `filesystem` at `mountpoint` until it is unmounted; fuse_session.run_fuse is the contract.
+        `detaching` is set to have it end, and looked at where the system has no command for that
+        (host.PROCESS_HOLDS_DRIVE)."""
 
 
 def load_binding() -> RunBinding:

@@ -221,7 +221,8 @@ class FuseCallbacks:
         self._filesystem.allocate(_fh(info), mode, offset, length)
 
     def lseek(self, request: int, ino: Ino, offset: int, whence: int, info: int) -> int:
-        return self._filesystem.seek(_fh(info), offset, Seek.DATA if whence == os.SEEK_DATA else Seek.HOLE)
+        wanted = Seek.DATA if whence == os.SEEK_DATA else Seek.HOLE  # type: ignore[attr-defined,unused-ignore]
+        return self._filesystem.seek(_fh(info), offset, wanted)
 
     def copy_file_range(
         self, request: int, ino_in: Ino, offset_in: int, info_in: int, ino_out: Ino, offset_out: int, info_out: int,

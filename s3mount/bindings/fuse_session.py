@@ -60,10 +60,12 @@ def run_fuse(
     allow_other: bool,
     extra_options: tuple[str, ...],
     on_ready: Ready,
+    detaching: threading.Event | None = None,
 ) -> None:
     """Mount `filesystem` and serve it until it is unmounted or SIGTERM, SIGINT or SIGHUP arrives (libfuse's own
     handlers, while Python has the default ones). Call it in the main thread. Shortens the interpreter's switch
-    interval for the whole process, and makes "/" its current directory.
+    interval for the whole process, and makes "/" its current directory. `detaching` is not looked at: a mount ends
+    where the system says so.
 
     `on_ready` is called once, from a FUSE thread, when the kernel has accepted the mount; it must not block.
     Raises MountPointUnusable, with libfuse's reason, when the mount was never made. Leaves nothing mounted then.

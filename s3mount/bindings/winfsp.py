@@ -29,6 +29,7 @@ from s3mount.errors import FsError
 log = logging.getLogger(__name__)
 
 FILE_DIRECTORY_FILE = 0x1
+FILE_DELETE_ON_CLOSE = 0x1000
 UNCHANGED_ATTRIBUTES = 0xFFFFFFFF
 LABEL_UNITS_MAX = 32
 STATUS_UNEXPECTED_IO_ERROR = 0xC00000E9
@@ -128,7 +129,9 @@ class WinFspOperations(BaseFileSystemOperations):  # type: ignore[misc]  # winfs
 
     @_answered
     def open(self, file_name: str, create_options: int, granted_access: int) -> Opened:
-        return self.drive.open(file_name, granted_access)
+        return self.drive.open(
+            file_name, granted_access, deletes_on_close=bool(create_options & FILE_DELETE_ON_CLOSE)
+        )  # fmt: skip
 
     @_answered
     def overwrite(

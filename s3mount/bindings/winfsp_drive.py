@@ -175,7 +175,9 @@ class WindowsDrive:
             raise
         return opened
 
-    def open(self, path: str, granted_access: int) -> Opened:
+    def open(self, path: str, granted_access: int, *, deletes_on_close: bool) -> Opened:
+        if deletes_on_close:
+            self._require_writable()  # the driver does not, and a close cannot fail
         found = self._tree.find(path)
         ino, kind = found.attr.ino, kind_of(found.attr)
         opened = Opened(ino, kind, found.path, found.attr, self._attributes(ino))
@@ -193,6 +195,9 @@ class WindowsDrive:
         """Cut to nothing, with new attributes instead of or beside the old ones. It is due for backup."""
         require_file(opened)
         self._require_writable()
+        # winfsp.dll lets one through who replaces the file and does not ask to write into it.
+        if own_bits(self._attributes(opened.ino), opened.kind) & FileAttribute.READONLY:
+            raise AccessDenied(opened.path)
 
         def change(now: WindowsAttributes) -> WindowsAttributes:
             old = FileAttribute(0) if replaces else own_bits(now, opened.kind)

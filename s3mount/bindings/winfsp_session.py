@@ -12,11 +12,13 @@ import threading
 import winfspy
 from winfspy.plumbing import cook_ntstatus, ffi, lib, nt_success
 
+from s3mount import host
 from s3mount.bindings.served import Ready, ServedFileSystem
 from s3mount.bindings.windows_place import WindowsPlace, parse_place
 from s3mount.bindings.winfsp import WinFspOperations
 from s3mount.bindings.winfsp_notification import Notification, NotifyFunctions
 from s3mount.errors import MountPointUnusable
+from s3mount.host import END_SIGNALS, end_with_console
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,14 @@ class Volume(winfspy.FileSystem):  # type: ignore[misc]  # winfspy has no types
             raise MountPointUnusable(f"WinFsp refuses {self.mountpoint}: {cook_ntstatus(status).name}")
 
 
+def require_free(place: WindowsPlace) -> None:
+    """Raises MountPointUnusable. WinFsp would not: it puts the drive in front of what has the letter, so that this
+    session no longer finds C:."""
+    letter = place.mount_point or ""
+    if letter.endswith(":") and letter[-2] in host.taken_letters():
+        raise MountPointUnusable(f"{letter} is the letter of another drive: give another, or * for the first free one")
+
+
 def make_volume(filesystem: ServedFileSystem, place: WindowsPlace, *, label: str, read_only: bool) -> Volume:
     """Not started yet. Raises MountPointUnusable."""
     operations = WinFspOperations(filesystem, label=label, read_only=read_only)
@@ -112,24 +122,28 @@ def run_winfsp(
     read_only: bool,
     allow_other: bool,
     extra_options: tuple[str, ...],
+    detaching: threading.Event,
     on_ready: Ready,
 ) -> None:
-    """Serve `filesystem` at `mountpoint` (windows_place.py) until Ctrl-C, Ctrl-Break or SIGTERM.
+    """Serve `filesystem` at `mountpoint` (windows_place.py) until `detaching` is set, by another thread or by one
+    of END_SIGNALS.
 
     `allow_other` means nothing here: who sees a drive is decided by the session it was made in. Raises
     MountPointUnusable with nothing mounted."""
     if extra_options:
         raise MountPointUnusable(f"-o {extra_options[0]}: WinFsp takes none of FUSE's options")
-    ended = threading.Event()
+    place = parse_place(mountpoint)
+    require_free(place)
     label = source_name.partition("#")[2].strip("/")
-    volume = make_volume(filesystem, parse_place(mountpoint), label=label, read_only=read_only)
-    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGBREAK", signal.SIGTERM)):
-        signal.signal(number, lambda *_: ended.set())
+    volume = make_volume(filesystem, place, label=label, read_only=read_only)
+    for number in END_SIGNALS:
+        signal.signal(number, lambda *_: detaching.set())
+    end_with_console()
     volume.start()
     try:
         on_ready()
         # In pieces: Python handles a signal of Windows only between two waits.
-        while not ended.wait(0.5):
+        while not detaching.wait(0.5):
             pass
     finally:
         volume.stop()

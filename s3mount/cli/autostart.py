@@ -9,9 +9,9 @@ from typing import Final
 import click
 
 from s3mount.autostart.entry import Entry, Scheduler
+from s3mount.cli.find import place_of
 from s3mount.cli.mount import MountRequest, make_request
 from s3mount.cli.mount import command as mount_command
-from s3mount.cli.preflight import place_of
 from s3mount.cli.progress import plain_text
 from s3mount.config import FLAG_SETTINGS, VALUE_SETTINGS
 from s3mount.errors import MountError, UsageError
@@ -51,7 +51,8 @@ def _request(words: tuple[str, ...]) -> MountRequest:
         if os.environ.get(variable):
             given.setdefault(name, os.environ[variable])
     flags = [name for name in FLAG_SETTINGS if values[name.replace("-", "_")]]
-    request = make_request(values["source"], values["mountpoint"], given, flags, values["option_texts"], os.environ)
+    place = place_of(values["mountpoint"])
+    request = make_request(values["source"], place, given, flags, values["option_texts"], os.environ)
     if "foreground" in request.flags:
         raise UsageError("--foreground is not yours to say: what starts it at logon decides")
     request.config()

@@ -3,15 +3,15 @@
 import json
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from s3mount.cli.find import client_of, living_mount
+from s3mount.cli.find import client_of, living_mount, place_of
 from s3mount.cli.mount import make_request
 from s3mount.cli.progress import plain_text
 from s3mount.config import ADDRESSING_STYLES, MountConfig
-from s3mount.control.mount_table import resolve_mountpoint
 from s3mount.errors import UsageError
 
 EXIT_DIFFERENCES: Final = 1
@@ -75,12 +75,12 @@ def command(target: str, repair: bool, as_json: bool, **values: Any) -> int:
     settings = {name: values[name.replace("-", "_")] for name in _SETTINGS}
     given = {name: value for name, value in settings.items() if value is not None}
     if target.startswith("s3://"):
-        request = make_request(target, "/", given, (), (), os.environ)
+        request = make_request(target, Path(os.path.abspath(os.sep)), given, (), (), os.environ)
         found = _offline(request.config(), repair=repair)
     elif given:
         raise UsageError(f"--{next(iter(given))} goes with s3://BUCKET: the mount at {target} knows its own")
     else:
-        found = client_of(living_mount(resolve_mountpoint(target))).check(repair=repair)
+        found = client_of(living_mount(place_of(target))).check(repair=repair)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:

@@ -12,14 +12,13 @@ from typing import Any, Final
 
 import click
 
+from s3mount.cli.find import place_of
 from s3mount.cli.group import exit_code_of, one_line
 from s3mount.cli.log import LOG_NAME, log_to
 from s3mount.cli.preflight import (
     check_fuse,
     check_mountpoint,
-    check_platform,
     free_bytes,
-    place_of,
     prepare_state_dir,
 )
 from s3mount.config import (
@@ -45,6 +44,7 @@ from s3mount.errors import (
     StoreError,
     Unreachable,
 )
+from s3mount.host import own_ids
 
 _BUCKETS_FOLDER: Final = "buckets"
 _HELP: Final = {
@@ -89,6 +89,7 @@ class MountRequest:
 
     def config(self) -> MountConfig:
         """Raises UsageError."""
+        own_uid, own_gid = own_ids()
         return build_config(
             self.source,
             self.mountpoint,
@@ -96,8 +97,8 @@ class MountRequest:
             self.flags,
             self.fuse_options,
             state_root=state_root() / _BUCKETS_FOLDER,
-            own_uid=os.getuid(),
-            own_gid=os.getgid(),
+            own_uid=own_uid,
+            own_gid=own_gid,
             free_bytes=free_bytes,
         )
 
@@ -111,7 +112,7 @@ class MountRequest:
 
 def make_request(
     source: str,
-    mountpoint: str,
+    mountpoint: Path,
     settings: Mapping[str, str],
     flags: Iterable[str],
     option_texts: Iterable[str],
@@ -123,7 +124,7 @@ def make_request(
     if "cache-dir" in merged:
         merged["cache-dir"] = os.path.abspath(os.path.expanduser(merged["cache-dir"]))
     all_flags = options.flags | frozenset(flags)
-    return MountRequest(source, place_of(mountpoint), merged, all_flags, options.fuse_options)
+    return MountRequest(source, mountpoint, merged, all_flags, options.fuse_options)
 
 
 def _endpoint_of(environment: Mapping[str, str]) -> dict[str, str]:
@@ -222,8 +223,7 @@ def command(source: str, mountpoint: str, option_texts: tuple[str, ...], ready_f
     given = {name: value for name, value in settings.items() if value is not None}
     flags = [name for name in FLAG_SETTINGS if values[name.replace("-", "_")]]
     try:
-        request = make_request(source, mountpoint, given, flags, option_texts, os.environ)
-        check_platform()
+        request = make_request(source, place_of(mountpoint), given, flags, option_texts, os.environ)
     except MountError as error:
         ready.failed(one_line(str(error)), error.exit_code)
         raise

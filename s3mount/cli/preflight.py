@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from s3mount.bindings import load_binding
-from s3mount.bindings.windows_place import absolute_place
-from s3mount.control.mount_table import Liveness, find_mount, probe, resolve_mountpoint
+from s3mount.control.mount_table import Liveness, find_mount, probe
 from s3mount.errors import MountError, MountPointUnusable
+from s3mount.host import PROCESS_HOLDS_DRIVE
 from s3mount.private import check_folder, make_folder
 
 _FUSE_DEVICE: Final = Path("/dev/fuse")
@@ -24,7 +24,11 @@ _HOW_TO_INSTALL: Final = "install it (Debian, Ubuntu: apt install fuse3)"
 
 
 def check_mountpoint(mountpoint: Path) -> None:
-    """Raises MountPointUnusable unless it is an empty directory that nothing is mounted on."""
+    """Raises MountPointUnusable unless it is an empty directory that nothing is mounted on; on Windows, a letter or a
+    name that is not taken."""
+    if PROCESS_HOLDS_DRIVE:
+        _check_free(mountpoint)
+        return
     mounted = find_mount(mountpoint)
     if mounted is not None:
         if mounted.is_fuse and probe(mountpoint) is not Liveness.ANSWERS:
@@ -45,6 +49,14 @@ def check_mountpoint(mountpoint: Path) -> None:
         raise MountPointUnusable(f"{mountpoint} is not empty: choose an empty directory")
 
 
+def _check_free(place: Path) -> None:
+    """A letter is looked at by the binding."""
+    if place.name and os.path.lexists(place):
+        raise MountPointUnusable(f"{place} is there already: choose a folder that is not, WinFsp makes it")
+    if place.name and not place.parent.is_dir():
+        raise MountPointUnusable(f"{place.parent} does not exist: make it, or choose another folder")
+
+
 def check_fuse(*, allow_other: bool, device: Path = _FUSE_DEVICE, conf: Path = _FUSE_CONF) -> None:
     """Raises MountPointUnusable when this system, or this user, cannot mount with FUSE."""
     if sys.platform == "linux":
@@ -57,26 +69,9 @@ def check_fuse(*, allow_other: bool, device: Path = _FUSE_DEVICE, conf: Path = _
     load_binding()
 
 
-def place_of(text: str) -> Path:
-    """Where the drive goes, absolute: a folder, and on Windows also a letter or a share. Raises UsageError."""
-    if sys.platform == "win32":
-        return Path(absolute_place(text, os.path.exists))
-    return resolve_mountpoint(text)
-
-
-def check_platform() -> None:
-    """Raises MountPointUnusable on Windows: first for a missing WinFsp, about which a person can do something."""
-    if sys.platform == "win32":
-        load_binding()
-        raise MountPointUnusable(
-            "s3mount cannot serve a drive on Windows yet: its control channel and its locks need a POSIX system; "
-            "docs/windows.md says what works and what is missing"
-        )
-
-
 def _check_device(device: Path) -> None:
     try:
-        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+        os.close(os.open(device, os.O_RDWR))
     except FileNotFoundError as error:
         raise MountPointUnusable(
             f"{device} is missing: load the module (modprobe fuse); in a container, start it with --device /dev/fuse"

@@ -27,6 +27,7 @@ FLOOR_0 = {
     "bandwidth",
     "ending",
     "private",
+    "host",
 }
 FLOOR_0 |= {"__init__", "xattr_format"}
 ALLOWED = {

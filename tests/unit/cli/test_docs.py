@@ -61,13 +61,13 @@ def test_every_example_parses(example: str) -> None:
     if name == "mount":
         parameters = {key.replace("_", "-"): value for key, value in context.params.items() if isinstance(value, str)}
         source, mountpoint = parameters.pop("source"), parameters.pop("mountpoint")
-        make_request(source, mountpoint, parameters, (), (), {}).config()
+        make_request(source, Path(mountpoint), parameters, (), (), {}).config()
 
 
 def test_the_line_of_fstab_is_understood(tmp_path: Path) -> None:
     (line,) = [line for line in COMMANDS.splitlines() if " fuse.s3mount " in line]
     source, _mountpoint, _fstype, options, _dump, _pass = line.split()
-    request = make_request(source, str(tmp_path), {}, (), (options,), {})
+    request = make_request(source, tmp_path, {}, (), (options,), {})
     assert request.fuse_options == ()
     assert request.config().profile == "backup"
 
