@@ -9,18 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-# Linux alone has them in Python.
+# The names that Windows has not, or Linux alone.
 _SYSTEM: Final[Any] = os
+_MAPPING: Final[Any] = mmap
 FOLDER_PREFIX: Final = "s3mount-selftest-"
 
 
 class PosixApi:
-    """Each is the call of `os` of that name, and raises OSError."""
+    """Each is the call of `os` of that name, or does what its name says, and raises OSError."""
 
     open = staticmethod(os.open)
     close = staticmethod(os.close)
-    read = staticmethod(os.pread)
-    write = staticmethod(os.pwrite)
     append = staticmethod(os.write)
     truncate = staticmethod(os.ftruncate)
     fsync = staticmethod(os.fsync)
@@ -37,8 +36,19 @@ class PosixApi:
     symlink = staticmethod(os.symlink)
     readlink = staticmethod(os.readlink)
     link = staticmethod(os.link)
-    statvfs = staticmethod(os.statvfs)
     has_xattrs = hasattr(_SYSTEM, "setxattr")
+
+    def read(self, fd: int, size: int, offset: int) -> bytes:
+        return bytes(_SYSTEM.pread(fd, size, offset))
+
+    def write(self, fd: int, data: bytes, offset: int) -> None:
+        _SYSTEM.pwrite(fd, data, offset)
+
+    def statvfs(self, path: str) -> Any:
+        return _SYSTEM.statvfs(path)
+
+    def own_uid(self) -> int:
+        return int(_SYSTEM.geteuid())
 
     def setxattr(self, path: str, name: str, value: bytes) -> None:
         _SYSTEM.setxattr(path, name, value)
@@ -53,12 +63,12 @@ class PosixApi:
         _SYSTEM.removexattr(path, name)
 
     def map_read(self, fd: int, offset: int, size: int) -> bytes:
-        with mmap.mmap(fd, offset + size, prot=mmap.PROT_READ) as mapped:
-            return mapped[offset : offset + size]
+        with _MAPPING.mmap(fd, offset + size, prot=_MAPPING.PROT_READ) as mapped:
+            return bytes(mapped[offset : offset + size])
 
     def map_write(self, fd: int, offset: int, data: bytes) -> None:
         """Through a shared mapping that is gone when it returns; msync is left out, as most programs do."""
-        with mmap.mmap(fd, offset + len(data)) as mapped:
+        with _MAPPING.mmap(fd, offset + len(data)) as mapped:
             mapped[offset : offset + len(data)] = data
 
     # -- for the runner --

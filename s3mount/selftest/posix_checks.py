@@ -101,7 +101,7 @@ def _modes(ground: Posix) -> None:
     for mode in (0o444, 0o751, 0o640):
         api.chmod(path, mode)
         expect("mode after chmod", oct(stat.S_IMODE(api.stat(path).st_mode)), oct(mode))
-    expect("owner", api.stat(path).st_uid, os.geteuid())
+    expect("owner", api.stat(path).st_uid, api.own_uid())
 
 
 def _times(ground: Posix) -> None:
