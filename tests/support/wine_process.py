@@ -76,6 +76,7 @@ class WineProcess:
         return self.receive()
 
     def kill(self) -> None:
+        """Also one that has ended."""
         self._process.kill()
         self._process.wait(END_DEADLINE_S)
         self._close()
@@ -94,14 +95,18 @@ class WineProcess:
             count += 1
         return count
 
-    def end(self) -> None:
-        """In good order; what it said besides its answers fails the test."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+    def wait(self) -> int:
+        """Its exit code; one that does not end fails the test."""
         try:
             code = self._process.wait(END_DEADLINE_S)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
         self._close()
-        assert (code, self.log) == (0, [])
+        return code
+
+    def end(self) -> None:
+        """In good order, by the end of its input; what it said besides its answers fails the test."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        assert (self.wait(), self.log) == (0, [])

@@ -6,6 +6,7 @@
 import os
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.support import winfsp_driver as nt
@@ -17,24 +18,25 @@ ACKNOWLEDGED, IN_FLIGHT = 40, 8
 PIECES = 3
 
 
-def start(state: Path, server: S3Server, bucket: str, delay_s: str) -> WineProcess:
-    arguments = (windows_path(state), server.endpoint_url, bucket, delay_s)
-    process = WineProcess("tests.wine.worker", *arguments, environment=server.environment())
-    assert process.receive() == "ready"
-    return process
+Start = Callable[..., WineProcess]
 
 
 def text_of(number: int) -> str:
     return f"<{number:04}>" * (1 + number % 700)
 
 
-def test_what_was_closed_survives_a_kill(seaweed: S3Server, tmp_path: Path) -> None:
+def test_what_was_closed_survives_a_kill(start: Start, seaweed: S3Server, tmp_path: Path) -> None:
     seed = int(os.environ.get("S3MOUNT_KILL_SEED") or random.randrange(1 << 32))
     print(f"S3MOUNT_KILL_SEED={seed}")
     choose = random.Random(seed)
-    state, bucket = tmp_path / "state", seaweed.make_bucket()
-    state.mkdir()
-    process = start(state, seaweed, bucket, NEVER_S)
+    bucket = seaweed.make_bucket()
+
+    def begin(name: str, write_back_delay_s: str) -> WineProcess:
+        (tmp_path / name).mkdir(exist_ok=True)
+        arguments = (windows_path(tmp_path / name), seaweed.endpoint_url, bucket, write_back_delay_s)
+        return start("tests.wine.worker", *arguments, environment=seaweed.environment())
+
+    process = begin("state", NEVER_S)
     process.ask("make_dir", "\\Dir")
     expected: dict[str, tuple[str, int]] = {}
     for number in range(ACKNOWLEDGED):
@@ -61,7 +63,7 @@ def test_what_was_closed_survives_a_kill(seaweed: S3Server, tmp_path: Path) -> N
     process.kill()
     done = process.rest()
 
-    process = start(state, seaweed, bucket, AT_ONCE_S)
+    process = begin("state", AT_ONCE_S)
     late = {f"\\Late{number}": (text_of(number) * PIECES, nt.ARCHIVE) for number in range(done)}
     names = {f"\\{name}" for name in process.ask("names", "\\")} - {"\\Dir"}
     names |= {f"\\Dir\\{name}" for name in process.ask("names", "\\Dir")}
@@ -83,8 +85,7 @@ def test_what_was_closed_survives_a_kill(seaweed: S3Server, tmp_path: Path) -> N
         key = path[1:].replace("\\", "/")
         assert seaweed.client.get_object(Bucket=bucket, Key=key)["Body"].read().decode() == text
     # Another computer, which has nothing but the bucket.
-    (tmp_path / "other").mkdir()
-    process = start(tmp_path / "other", seaweed, bucket, AT_ONCE_S)
+    process = begin("other", AT_ONCE_S)
     for path, (text, attributes) in {**expected, **late}.items():
         assert process.ask("stat", path)[0] == attributes
         assert process.ask("content", path.swapcase()) == text

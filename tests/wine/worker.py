@@ -24,7 +24,7 @@ DRAIN_DEADLINE_S = 60.0
 
 
 class Worker:
-    def __init__(self, drive: Drive, volume: Volume) -> None:
+    def __init__(self, volume: Volume, drive: Drive | None = None) -> None:
         self._drive, self._volume = drive, volume
         self._requests: dict[str, Callable[..., Any]] = {
             name: getattr(self, name)
@@ -74,11 +74,12 @@ class Worker:
         self._volume.delete(path)
 
     def owed(self) -> int:
-        backlog = self._drive.writeback.backlog()
-        return backlog.files
+        assert self._drive is not None
+        return self._drive.writeback.backlog().files
 
     def drain(self) -> list[str]:
         """What is left."""
+        assert self._drive is not None
         return [str(left) for left in self._drive.writeback.drain(DRAIN_DEADLINE_S, lambda _: None)]
 
 
@@ -91,7 +92,7 @@ def main(state: str, endpoint: str, bucket: str, write_back_delay_s: str) -> Non
     store = open_store(StoreSettings(bucket, endpoint_url=endpoint))
     drive = Drive(store, Path(state), options)
     session, volume = start_volume(drive.filesystem)
-    worker = Worker(drive, volume)
+    worker = Worker(volume, drive)
     print(json.dumps({"answer": "ready"}), flush=True)
     for line in sys.stdin:
         print(json.dumps(worker.answer(line)), flush=True)
