@@ -51,9 +51,8 @@ def _request(words: tuple[str, ...]) -> MountRequest:
         if os.environ.get(variable):
             given.setdefault(name, os.environ[variable])
     flags = [name for name in FLAG_SETTINGS if values[name.replace("-", "_")]]
-    request = make_request(
-        values["source"], place_of(values["mountpoint"]), given, flags, values["option_texts"], os.environ
-    )
+    place = place_of(values["mountpoint"])
+    request = make_request(values["source"], place, given, flags, values["option_texts"], os.environ)
     if "foreground" in request.flags:
         raise UsageError("--foreground is not yours to say: what starts it at logon decides")
     request.config()

@@ -82,6 +82,20 @@ class Facts(NamedTuple):
     is_read_only: bool
 
 
+class Notices(Protocol):
+    """What the driver was told of changes by others, between Begin and End (sys/volume.c FspVolumeNotify)."""
+
+    def begins(self) -> int:
+        """How often it was asked to hold back renames, also in vain."""
+
+    def records(self) -> bytes: ...
+    def refuse(self, is_renaming: bool) -> None:
+        """Whether a rename goes on, and Begin has to wait."""
+
+    def check(self) -> None:
+        """Fails when a Begin has no End, or something was told outside of them."""
+
+
 class Dll(Protocol):
     """The requests of FSP_FSCTL_TRANSACT that are used here; a failure is an NtError. `context` is Opened.context."""
 
@@ -108,6 +122,8 @@ class Dll(Protocol):
     def set_label(self, label: str) -> None: ...
     def security(self, context: Any) -> str: ...
     def set_security(self, context: Any) -> None: ...
+    @property
+    def notices(self) -> Notices: ...
 
 
 @dataclass(eq=False)
@@ -358,9 +374,13 @@ class Volume:
     def set_label(self, label: str) -> None:
         self._dll.set_label(label)
 
+    @property
+    def notices(self) -> "Notices":
+        return self._dll.notices
+
     def notified(self) -> list[Notified]:
         """All so far, as the driver reads them: a record that is too small ends them."""
-        data = bytes(self.ffi.buffer(self.lib.NotifyRecords, self.lib.NotifySize))
+        data = self.notices.records()
         found, place = [], 0
         while place + 12 <= len(data):
             size, filters, action = struct.unpack_from("<HxxII", data, place)

@@ -42,6 +42,7 @@ class RealDll:
 
     def __init__(self, volume: KernelVolume) -> None:
         self._volume = volume
+        self.notices = volume.notices
         self._facts: Facts | None = None
 
     def facts(self) -> Facts:

@@ -1,5 +1,6 @@
 """What Windows is told of changes that others make in the bucket: which names, what of them, in nobody's way."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +15,11 @@ from s3mount.remote.refresh import Refresher
 from tests.faults.bench import Bench, until
 from tests.support import winfsp_driver as nt
 from tests.support.winfsp_driver import Notified, Volume
-from tests.support.winfsp_volume import start_volume
+from tests.support.winfsp_volume import start_volume, volume_count
 from tests.winfsp.test_opening import put
 
 CONTENT, NAMES = 0x4 | 0x8 | 0x10, 0x1 | 0x2
 ADDED, REMOVED, MODIFIED = 1, 2, 3
-CANT_WAIT = 0xC00000D8
 
 
 @pytest.fixture
@@ -31,18 +31,22 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 @pytest.fixture
-def session(bench: Bench) -> Iterator[Any]:
+def started(bench: Bench) -> Iterator[tuple[Any, Volume]]:
     session, volume = start_volume(bench.drive.filesystem)
-    volume.lib.NotifySize = volume.lib.NotifyBegins = volume.lib.NotifyMisuses = volume.lib.NotifyRefusal = 0
-    yield session
+    yield session, volume
     if session.started:
         session.stop()
-    assert (volume.lib.NotifyDepth, volume.lib.NotifyMisuses) == (0, 0)
+    volume.notices.check()
 
 
 @pytest.fixture
-def volume(session: Any) -> Volume:
-    return Volume(session)
+def session(started: tuple[Any, Volume]) -> Any:
+    return started[0]
+
+
+@pytest.fixture
+def volume(started: tuple[Any, Volume]) -> Volume:
+    return started[1]
 
 
 def refresh(drive: Drive, *path: str) -> None:
@@ -61,7 +65,6 @@ def test_a_file_that_others_replace(bench: Bench, volume: Volume) -> None:
     until(volume.notified)
     assert set(volume.notified()) == {Notified("\\Dir\\File", CONTENT, MODIFIED)}
     assert volume.stat("\\Dir\\File").size == 3
-    assert volume.lib.NotifyTimeout == 3000
 
 
 def test_a_file_that_others_replace_while_it_is_open_is_another_file(bench: Bench, volume: Volume) -> None:
@@ -108,10 +111,10 @@ def test_what_is_looked_at_for_the_first_time_is_not_new(bench: Bench, volume: V
 def test_a_name_that_others_add_is_found_whatever_its_case(bench: Bench, volume: Volume) -> None:
     assert volume.names("\\") == []
     with pytest.raises(nt.NtError):
-        volume.attributes("\\NEW")
+        volume.stat("\\NEW")
     bench.memory.foreign_put("new", b"1")
     refresh(bench.drive)
-    assert volume.attributes("\\NEW") == nt.ARCHIVE
+    assert volume.stat("\\NEW").attributes == nt.ARCHIVE
 
 
 def test_many_changes_go_together(bench: Bench, volume: Volume) -> None:
@@ -121,16 +124,20 @@ def test_many_changes_go_together(bench: Bench, volume: Volume) -> None:
     refresh(bench.drive)
     until(lambda: len(volume.notified()) == 1000)
     assert {entry.path for entry in volume.notified()} == {f"\\f{number:04}" for number in range(1000)}
-    assert volume.lib.NotifyBegins < 100
+    assert volume.notices.begins() < 100
 
 
-def test_a_rename_that_goes_on_and_on_costs_the_news_and_no_more(bench: Bench, volume: Volume) -> None:
+def test_a_rename_that_goes_on_and_on_costs_the_news_and_no_more(
+    bench: Bench, volume: Volume, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     assert volume.names("\\") == []
-    volume.lib.NotifyRefusal = CANT_WAIT
+    volume.notices.refuse(True)
     bench.memory.foreign_put("a", b"1")
     refresh(bench.drive)
-    until(lambda: volume.lib.NotifyBegins == 1)
-    volume.lib.NotifyRefusal = 0
+    until(lambda: "Windows was not told of 1 changes" in caplog.text, deadline_s=15.0)
+    assert volume.notices.begins() >= 1
+    volume.notices.refuse(False)
     bench.memory.foreign_put("b", b"1")
     refresh(bench.drive)
     until_told(volume, Notified("\\b", NAMES, ADDED))
@@ -160,14 +167,14 @@ def test_a_driver_that_does_not_answer_holds_up_nobody(
     bench.memory.foreign_delete("a")
     refresh(bench.drive)
     assert volume.names("\\") == ["c"]
-    volumes = volume.lib.Volumes
+    volumes = volume_count()
     session.stop()
-    assert volume.lib.Volumes == volumes
+    assert volume_count() == volumes
     assert "the volume is left to it" in caplog.text
     goes_on.set()
     monkeypatch.undo()
     session.stop()
-    assert volume.lib.Volumes == volumes - 1
+    assert volume_count() == volumes - 1
 
 
 def test_a_record_is_as_the_driver_reads_it() -> None:
