@@ -100,9 +100,10 @@ class Dentries:
 
     def is_empty_in_bucket(self, parent: Ino) -> bool:
         """Whether nothing is in it but what is kept on this computer."""
+        # From the last name on: what is kept here in great number begins with a dot, before nearly all other names.
         sql = (
             "SELECT 1 FROM dentry AS d CROSS JOIN inode AS i ON i.ino = d.ino WHERE d.parent = ?"
-            " AND NOT (i.is_local AND i.remote_key IS NULL AND i.attempt_key IS NULL) LIMIT 1"
+            " AND NOT (i.is_local AND i.remote_key IS NULL AND i.attempt_key IS NULL) ORDER BY d.name DESC LIMIT 1"
         )
         return self._database.row(sql, parent) is None
 

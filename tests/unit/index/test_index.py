@@ -262,3 +262,22 @@ def test_directories_above_have_the_keys_of_their_paths(index: Index) -> None:
     with index.transaction():
         index.dentries.remove(ROOT_INO, "outer", outer)
     assert index.dentries.directories_above(file.ino) == []
+
+
+def test_many_kept_here_are_not_walked_to_find_one_that_is_not(index: Index) -> None:
+    file = Inode(Ino(0), 0o100644, 0, 0, 0, 1, 1, content_generation=1)
+    with index.transaction():
+        for number in range(3000):
+            index.create(ROOT_INO, f"._{number}", file._replace(is_local=True))
+    assert index.dentries.is_empty_in_bucket(ROOT_INO)
+    index.create(ROOT_INO, "file", file)
+    steps = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 1
+
+    index._database._connection.set_progress_handler(count, 100)
+    assert not index.dentries.is_empty_in_bucket(ROOT_INO)
+    index._database._connection.set_progress_handler(None, 100)
+    assert steps < 5, f"{steps} hundred steps of SQLite"
