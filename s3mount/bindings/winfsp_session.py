@@ -69,7 +69,7 @@ class Volume(winfspy.FileSystem):  # type: ignore[misc]  # winfspy has no types
             raise MountPointUnusable(f"WinFsp refuses {self.mountpoint}: {cook_ntstatus(status).name}")
 
 
-def require_free(place: WindowsPlace) -> None:
+def _require_free(place: WindowsPlace) -> None:
     """Raises MountPointUnusable. WinFsp would not: it puts the drive in front of what has the letter, so that this
     session no longer finds C:."""
     letter = place.mount_point or ""
@@ -133,7 +133,7 @@ def run_winfsp(
     if extra_options:
         raise MountPointUnusable(f"-o {extra_options[0]}: WinFsp takes none of FUSE's options")
     place = parse_place(mountpoint)
-    require_free(place)
+    _require_free(place)
     label = source_name.partition("#")[2].strip("/")
     volume = make_volume(filesystem, place, label=label, read_only=read_only)
     for number in END_SIGNALS:

@@ -28,7 +28,6 @@ ERROR_INVALID_FUNCTION, ERROR_GEN_FAILURE, ERROR_OPERATION_ABORTED = 1, 31, 995
 ERROR_CANT_WAIT = 552
 PAGE_READWRITE = 4
 
-# ctypes keeps a copy of the last error for its own calls; these are in the middle of one of the DLL's.
 HANDLE, DWORD, BOOL, POINTER = wintypes.HANDLE, wintypes.DWORD, wintypes.BOOL, ctypes.c_void_p
 HOOKED: dict[str, tuple[Any, ...]] = {
     "CreateFileW": (HANDLE, wintypes.LPCWSTR, DWORD, DWORD, POINTER, DWORD, DWORD, HANDLE),
@@ -174,7 +173,7 @@ class Device:
         if not found:
             self._controls.add(handle)
             return handle
-        # The DLL writes each byte as a character of a private plane.
+        # The DLL writes each byte as a character of Unicode's private area.
         bytes_of = bytes(ord(character) & 0xFF for character in params)
         device = path.rpartition("\\")[2]
         self.volumes[handle] = KernelVolume(f"\\Device\\Volume{{{handle:x}}}", device, bytes_of)

@@ -155,13 +155,13 @@ class Handle:
 
 
 class Volume:
+    """Of a file system that is started. `facts` does not change from then on."""
+
     def __init__(self, dll: Dll) -> None:
         self._dll = dll
+        self.facts = dll.facts()
         self._nodes: dict[str, Node] = {}
         self._lock = threading.Lock()
-
-    def facts(self) -> Facts:
-        return self._dll.facts()
 
     def threads(self) -> int:
         """How many requests are taken at once."""
@@ -255,7 +255,7 @@ class Volume:
             flags |= SETS_ARCHIVE
         flags |= SETS_WRITTEN if handle.is_modified and not handle.did_set_written else 0
         flags |= SETS_CHANGED if handle.is_modified or handle.did_set_metadata else 0
-        if flags & ~SETS_READ or not self.facts().cleans_up_when_modified_only:
+        if flags & ~SETS_READ or not self.facts.cleans_up_when_modified_only:
             self._dll.cleanup(handle.context, node.path if flags & DELETES else None, flags)
         self._drop(handle)
         self._dll.close(handle.context)

@@ -3,6 +3,7 @@
 import ctypes
 import time
 from collections.abc import Callable
+from ctypes import wintypes
 from functools import cache
 from typing import Any
 
@@ -43,20 +44,15 @@ class RealDll:
     def __init__(self, volume: KernelVolume) -> None:
         self._volume = volume
         self.notices = volume.notices
-        self._facts: Facts | None = None
 
     def facts(self) -> Facts:
-        if self._facts is None:
-            params, device = self._volume.params, the_device()
-            letters = [letter for letter, name in device.letters.items() if name == self._volume.name]
-            flags = params.flags
-            self._facts = Facts(
-                self._volume.device, "".join(letters), wire.text_of(params.prefix),
-                wire.text_of(params.file_system_name), bool(flags & wire.CASE_SENSITIVE),
-                bool(flags & wire.KEEPS_CASE), bool(flags & wire.CONTEXT_PER_OPEN),
-                bool(flags & wire.CLEANS_UP_WHEN_MODIFIED), bool(flags & wire.READ_ONLY),
-            )  # fmt: skip
-        return self._facts
+        params, flags = self._volume.params, self._volume.params.flags
+        letters = [letter for letter, name in the_device().letters.items() if name == self._volume.name]
+        return Facts(
+            self._volume.device, "".join(letters), wire.text_of(params.prefix), wire.text_of(params.file_system_name),
+            bool(flags & wire.CASE_SENSITIVE), bool(flags & wire.KEEPS_CASE), bool(flags & wire.CONTEXT_PER_OPEN),
+            bool(flags & wire.CLEANS_UP_WHEN_MODIFIED), bool(flags & wire.READ_ONLY),
+        )  # fmt: skip
 
     def threads(self) -> int:
         """Each of them starts the next: all are there when none has come for a while."""
@@ -266,17 +262,12 @@ def _entries(raw: bytes) -> tuple[list[tuple[str, Info]], bool]:
 
 @cache
 def _advapi() -> Any:
-    library = ctypes.WinDLL("advapi32", use_last_error=True)  # type: ignore[attr-defined]
-    for name in ("OpenProcessToken", "DuplicateToken"):
-        getattr(library, name).argtypes = None
-    return library
+    return ctypes.WinDLL("advapi32", use_last_error=True)  # type: ignore[attr-defined]
 
 
 @cache
 def _token() -> int:
     """Of this process, for the access check: one that may be impersonated."""
-    from ctypes import wintypes
-
     own, copied = wintypes.HANDLE(), wintypes.HANDLE()
     process = wintypes.HANDLE(-1)
     query_and_duplicate, identification = 0xE, 2

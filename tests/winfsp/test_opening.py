@@ -264,7 +264,7 @@ def test_the_volume(volume: Volume) -> None:
     assert label == "bucket/prefix"
     assert total >= free > 1 << 40
     assert status_of(volume.set_label, "other") == nt.ACCESS_DENIED
-    facts = volume.facts()
+    facts = volume.facts
     assert facts.name == "S3MOUNT"
     assert (facts.is_case_sensitive, facts.keeps_case, facts.has_context_per_open) == (False, True, True)
     assert volume.threads() == 32
