@@ -160,10 +160,7 @@ class VfsContext:
         now_ns = self.clock.now_ns()
         inode = self.index.inodes.get(ino)._replace(mtime_ns=now_ns, ctime_ns=now_ns)
         has_marker = inode.remote_etag is not None or inode.is_owed
-        if has_marker:
-            is_owing = is_told
-        else:
-            is_owing = not inode.is_kept_here and self.index.dentries.is_empty_in_bucket(ino)
+        is_owing = is_told if has_marker else not inode.is_kept_here and self.index.dentries.is_empty_in_bucket(ino)
         if is_owing:
             inode = self.with_meta_owed(inode)
         self.index.inodes.update(inode)
