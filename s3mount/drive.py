@@ -150,6 +150,8 @@ class Drive:
                 prefetch=self._prefetch,
             )
         )
+        if not options.vfs.keeps_junk:
+            self.index.inodes.release_local(clock.now_ns())
         self.writeback.start()
 
     def _open_cache(self, folder: Path, limit_bytes: int, clock: Clock) -> FileCache:

@@ -18,7 +18,7 @@ from s3mount.bandwidth import Rates
 from s3mount.bindings import RunBinding, load_binding
 from s3mount.check.checker import check
 from s3mount.check.context import CheckContext
-from s3mount.config import AtimeMode, FsyncMode, HardLinkMode, MountConfig
+from s3mount.config import AtimeMode, FsyncMode, HardLinkMode, JunkMode, MountConfig
 from s3mount.control.announce import Announcement
 from s3mount.control.protocol import DrainProgress, OwedFile
 from s3mount.drive import Drive, DriveOptions
@@ -235,5 +235,6 @@ def _drive_options(config: MountConfig, source: str, concurrency: Concurrency) -
             offline_timeout_s=config.offline_timeout_s,
             capacity_bytes=config.capacity_bytes,
             is_relatime=config.atime_mode is AtimeMode.RELATIME,
+            keeps_junk=config.junk_mode is JunkMode.LOCAL,
         ),
     )

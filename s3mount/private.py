@@ -38,6 +38,13 @@ def make_folder(folder: Path) -> None:
     _close_folder(_real_path(folder, makes=True))
 
 
+def check_way(folder: Path) -> None:
+    """Raises NotPrivate when another user could put a link, or a folder of theirs, in the place of `folder`, which is
+    there, or into it; OSError. Changes nothing."""
+    if HAS_OWNERS:
+        _real_path(folder, makes=False)
+
+
 def check_folder(folder: Path) -> None:
     """The same of a folder that is there, and of what lies in it and in the folders there, which are closed to others.
     One level deeper nothing is looked at: it is as safe as the folder it lies in. Raises NotPrivate, OSError."""

@@ -16,7 +16,7 @@ from s3mount.errors import MountPointUnusable
 LIBRARY_NAME = "fuse3"
 INSTALL_HINT = {
     "linux": "install FUSE 3: apt install fuse3 (Debian, Ubuntu) or dnf install fuse3-libs fuse3 (Fedora)",
-    "darwin": "install macFUSE: https://macfuse.github.io",
+    "darwin": "macOS is not supported yet: docs/macos.md says what is missing",
 }
 WINFSP_HINT = "install WinFsp 2.1 or newer: https://winfsp.dev, or winget install WinFsp.WinFsp"
 WINFSPY_HINT = "winfspy has no build for this Python: use Python 3.11 for x64, and pip install winfspy"
@@ -62,6 +62,15 @@ def load_binding() -> RunBinding:
         hint = INSTALL_HINT.get(sys.platform, "install libfuse 3")
         raise MountPointUnusable(f"no usable FUSE library ({tried}: {error}); {hint}") from error
     return run
+
+
+def library_version() -> str:
+    """What load_binding() loads, for a person: "libfuse 3.14". Raises what that raises."""
+    load_binding()
+    if sys.platform == "win32":
+        return f"winfspy {importlib.import_module('winfspy').__version__}"
+    major, minor = importlib.import_module("s3mount.bindings.lowlevel_abi").version
+    return f"libfuse {major}.{minor}"
 
 
 def _load_winfsp() -> RunBinding:

@@ -326,6 +326,14 @@ class FileCache:
         """Forget the inode's content, present and dirty, and what is being fetched of it. Raises IOFailure."""
         self._files.discard(ino)
 
+    def is_in_use(self, ino: Ino) -> bool:
+        """Whether there is more to know of this inode's bytes than its row says."""
+        return ino in self._files
+
+    def has_any_of(self, ino: Ino) -> bool:
+        """Whether any bytes of this inode are kept, or on their way."""
+        return ino in self._files or self._ground.entries.load(ino) is not None
+
     def present_bytes(self, ino: Ino) -> int:
         with self._files.locked(ino) as file:
             return file.present.total

@@ -30,6 +30,8 @@ def check_cache(context: CheckContext, step: Callable[[], None]) -> list[Finding
 
 def _check_row(context: CheckContext, ino: Ino) -> list[Finding]:
     if context.index.inodes.find(ino) is None:
+        if context.is_live and context.cache.is_in_use(ino):
+            return []  # given up when the removal survives power loss
         repair = "removed" if context.repairs and _discard_unowed(context, ino) else ""
         return [Finding(Kind.STRAY_ROW, f"inode {ino}", repair=repair)]
     try:

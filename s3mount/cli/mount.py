@@ -46,7 +46,7 @@ from s3mount.errors import (
 )
 from s3mount.host import own_ids
 
-_BUCKETS_FOLDER: Final = "buckets"
+BUCKETS_FOLDER: Final = "buckets"
 _HELP: Final = {
     "endpoint-url": ("URL", "S3 server to talk to. Default: the AWS configuration, else AWS itself."),
     "profile": ("NAME", "Profile of ~/.aws to take credentials and region from."),
@@ -57,6 +57,10 @@ _HELP: Final = {
     "capacity": ("SIZE", "Size of the drive as df shows it.  [default: 1PiB]"),
     "atime": ("relatime|off", "Whether reading a file moves its access time.  [default: relatime]"),
     "hard-links": ("copy|deny", "Hard links: an object for each name, or refused.  [default: copy]"),
+    "junk": (
+        "local|bucket",
+        "Where files of Finder and Explorer are kept (.DS_Store).  [default: bucket; macOS: local]",
+    ),
     "fsync": ("local|remote", "What fsync waits for: the local disk, or S3.  [default: local]"),
     "write-back-delay": ("TIME", "How long a file must rest before it is uploaded.  [default: 1s]"),
     "metadata-ttl": ("TIME", "How long a listing of the bucket is believed.  [default: 60s]"),
@@ -96,7 +100,7 @@ class MountRequest:
             self.settings,
             self.flags,
             self.fuse_options,
-            state_root=state_root() / _BUCKETS_FOLDER,
+            state_root=state_root() / BUCKETS_FOLDER,
             own_uid=own_uid,
             own_gid=own_gid,
             free_bytes=free_bytes,
@@ -155,7 +159,7 @@ def serve_here(request: MountRequest, ready: ReadyPipe, *, is_background: bool) 
         log_to(config.state_dir / LOG_NAME if is_background else None, config.log_level)
         return _load_serve()(config, ready.ready)
     except StoreError as error:
-        refused = BucketUnavailable(f"cannot use {request.source}: {error}; {_what_to_do(error)}")
+        refused = BucketUnavailable(f"cannot use {request.source}: {error}; {what_to_do(error)}")
         ready.failed(one_line(str(refused)), refused.exit_code)
         raise refused from error
     except S3mountError as error:
@@ -179,7 +183,8 @@ def _load_serve() -> Callable[[MountConfig, Callable[[], None]], int]:
     return serve
 
 
-def _what_to_do(error: StoreError) -> str:
+def what_to_do(error: StoreError) -> str:
+    """What a person can try when the bucket was refused so."""
     match error:
         case Denied():
             return "check --profile, the credentials, and what they may do with this bucket"

@@ -18,8 +18,8 @@ from s3mount.errors import MountError, MountPointUnusable
 from s3mount.host import PROCESS_HOLDS_DRIVE
 from s3mount.private import check_folder, make_folder
 
-_FUSE_DEVICE: Final = Path("/dev/fuse")
-_FUSE_CONF: Final = Path("/etc/fuse.conf")
+FUSE_DEVICE: Final = Path("/dev/fuse")
+FUSE_CONF: Final = Path("/etc/fuse.conf")
 _HOW_TO_INSTALL: Final = "install it (Debian, Ubuntu: apt install fuse3)"
 
 
@@ -57,19 +57,19 @@ def _check_free(place: Path) -> None:
         raise MountPointUnusable(f"{place.parent} does not exist: make it, or choose another folder")
 
 
-def check_fuse(*, allow_other: bool, device: Path = _FUSE_DEVICE, conf: Path = _FUSE_CONF) -> None:
+def check_fuse(*, allow_other: bool, device: Path = FUSE_DEVICE, conf: Path = FUSE_CONF) -> None:
     """Raises MountPointUnusable when this system, or this user, cannot mount with FUSE."""
     if sys.platform == "linux":
-        _check_device(device)
+        check_device(device)
         if os.geteuid() != 0:
-            if shutil.which("fusermount3") is None:
-                raise MountPointUnusable(f"fusermount3 is missing: {_HOW_TO_INSTALL}")
-            if allow_other and not _others_may(conf):
-                raise MountPointUnusable(f"--allow-other needs the line user_allow_other in {conf}")
+            find_fusermount()
+            if allow_other:
+                check_others_may(conf)
     load_binding()
 
 
-def _check_device(device: Path) -> None:
+def check_device(device: Path = FUSE_DEVICE) -> None:
+    """Raises MountPointUnusable when this user may not open FUSE's device."""
     try:
         os.close(os.open(device, os.O_RDWR))
     except FileNotFoundError as error:
@@ -85,11 +85,21 @@ def _check_device(device: Path) -> None:
         raise MountPointUnusable(f"{device} cannot be opened: {error.strerror}; load the fuse module") from error
 
 
-def _others_may(conf: Path) -> bool:
-    try:
-        return any(line.strip() == "user_allow_other" for line in conf.read_text(errors="replace").splitlines())
-    except OSError:
-        return False
+def find_fusermount() -> Path:
+    """The program that mounts for everybody but root. Raises MountPointUnusable when there is none."""
+    found = shutil.which("fusermount3")
+    if found is None:
+        raise MountPointUnusable(f"fusermount3 is missing: {_HOW_TO_INSTALL}")
+    return Path(found)
+
+
+def check_others_may(conf: Path = FUSE_CONF) -> None:
+    """Raises MountPointUnusable when only root may mount for other users."""
+    lines: list[str] = []
+    with contextlib.suppress(OSError):
+        lines = conf.read_text(errors="replace").splitlines()
+    if not any(line.strip() == "user_allow_other" for line in lines):
+        raise MountPointUnusable(f"--allow-other needs the line user_allow_other in {conf}")
 
 
 def prepare_state_dir(state_dir: Path) -> None:

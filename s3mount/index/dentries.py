@@ -17,6 +17,15 @@ from s3mount.model import ROOT_INO, Ino, Inode, ObjectKey
 
 CACHED_DENTRIES_MAX = 50_000  # 0.5 KB each
 LONG_COMPONENTS_MAX = 10_000
+UNKNOWN = Ino(-1)
+# So many names after a directory are looked at to find directories.
+BESIDE_MAX = 64
+_UNMET_BEYOND = (
+    "SELECT i.ino FROM (SELECT c.ino FROM"
+    f" (SELECT ino FROM dentry WHERE parent = ? AND name > ? ORDER BY name LIMIT {BESIDE_MAX}) AS b"
+    " CROSS JOIN dentry AS c ON c.parent = b.ino LIMIT ?) AS d"
+    " CROSS JOIN inode AS i ON i.ino = d.ino WHERE i.metadata_known = 0"
+)
 
 
 class Entry(NamedTuple):
@@ -44,7 +53,8 @@ class Dentries:
     def __init__(self, database: Database, inodes: Inodes):
         self._database = database
         self._inodes = inodes
-        self._cache: LRUCache[tuple[Ino, str], Ino] = LRUCache(CACHED_DENTRIES_MAX)
+        # None: there is no such name.
+        self._cache: LRUCache[tuple[Ino, str], Ino | None] = LRUCache(CACHED_DENTRIES_MAX)
         self._entries: LRUCache[Ino, Entry] = LRUCache(CACHED_DENTRIES_MAX)
         # What hashed names stand for: a file that replaces one, or is made anew after it, gets the same key.
         self._long: LRUCache[str, str] = LRUCache(LONG_COMPONENTS_MAX)
@@ -55,14 +65,17 @@ class Dentries:
 
     def lookup(self, parent: Ino, name: str) -> Ino | None:
         with self._database.locked():
-            ino = self._cache.get((parent, name))
-            if ino is None:
+            ino = self._cache.get((parent, name), UNKNOWN)
+            if ino is UNKNOWN:
                 sql = "SELECT ino FROM dentry WHERE parent = ? AND name = ?"
                 row = self._database.row(sql, parent, _to_column(name))
-                if row is None:
-                    return None
-                ino = self._cache[parent, name] = Ino(row[0])
+                ino = self._cache[parent, name] = None if row is None else Ino(row[0])
             return ino
+
+    def listed(self, parent: Ino, names_: Iterable[str]) -> None:
+        """Rows of these names were written by others of this folder: what is remembered of them is too old."""
+        for name in names_:
+            self._cache.pop((parent, name), None)
 
     def children(self, parent: Ino) -> list[tuple[str, Ino]]:
         sql = "SELECT name, ino FROM dentry WHERE parent = ? ORDER BY name"
@@ -77,8 +90,22 @@ class Dentries:
         sql = "SELECT ino, name FROM dentry INDEXED BY dentry_ino WHERE ino IN ({}) AND parent = ?"
         return {ino: from_column(name) for ino, name in self._database.rows_in(sql, inos, parent)}
 
+    def unmet_beyond(self, parent: Ino, name: str, count: int) -> list[Ino]:
+        """The first `count` entries of the directories that come after `name` in `parent`, of these whose attributes
+        are not known."""
+        return [Ino(ino) for (ino,) in self._database.rows(_UNMET_BEYOND, parent, _to_column(name), count)]
+
     def is_empty(self, parent: Ino) -> bool:
         return self._database.row("SELECT 1 FROM dentry WHERE parent = ? LIMIT 1", parent) is None
+
+    def is_empty_in_bucket(self, parent: Ino) -> bool:
+        """Whether nothing is in it but what is kept on this computer."""
+        # From the last name on: what is kept here in great number begins with a dot, before nearly all other names.
+        sql = (
+            "SELECT 1 FROM dentry AS d CROSS JOIN inode AS i ON i.ino = d.ino WHERE d.parent = ?"
+            " AND NOT (i.is_local AND i.remote_key IS NULL AND i.attempt_key IS NULL) ORDER BY d.name DESC LIMIT 1"
+        )
+        return self._database.row(sql, parent) is None
 
     def add(self, parent: Ino, name: str, inode: Inode, component: str | None = None) -> None:
         """Give `inode` a name, which stands for `component` of a key, or for what it tells. Its own link count is the
@@ -145,7 +172,7 @@ class Dentries:
             if names.is_hashed(name):
                 self._entry(inode.ino)  # what it stands for is remembered
             self._database.write("DELETE FROM dentry WHERE parent = ? AND name = ?", parent, _to_column(name))
-            self._cache.pop((parent, name), None)
+            self._cache[parent, name] = None
             self._entries.pop(inode.ino, None)
             self._count_subdirectory(parent, inode, -1)
 
@@ -188,6 +215,20 @@ class Dentries:
         while place is not None:
             yield place[0]
             place = self.place(place[0])
+
+    def directories_above(self, ino: Ino) -> list[tuple[Inode, ObjectKey]]:
+        """The directories above `ino`, its parent first, the root last, each with its path_key; of an orphan, or of
+        something below one, none."""
+        with self._database.locked():
+            inos = list(self.ancestors(ino))
+            if not inos or inos[-1] != ROOT_INO:
+                return []
+            found = [(self._inodes.get(ROOT_INO), ObjectKey(""))]
+            for above in reversed(inos[:-1]):
+                entry = self._entry(above)
+                assert entry is not None
+                found.append((self._inodes.get(above), ObjectKey(found[-1][1] + _part(entry, is_dir=True))))
+            return found[::-1]
 
     def path_key(self, inode: Inode) -> ObjectKey | None:
         """The key that the inode's path stands for; None for an orphan (or for something below one)."""

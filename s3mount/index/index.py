@@ -124,10 +124,10 @@ class Index:
         return owner is not None and owner.ino != inode.ino and owner.nlink > 0
 
     def forget(self, ino: Ino) -> None:
-        """Remove the rows of an inode of which the bucket has nothing, or nothing that is ours to delete."""
+        """Remove the row of an inode of which the bucket has nothing, or nothing that is ours to delete. The one of its
+        cached bytes goes with them, when they are given up."""
         self.inodes.delete(ino)
         self.parked.remove(ino)
-        self.cache_entries.remove(ino)
 
     def close(self) -> None:
         self._database.close()

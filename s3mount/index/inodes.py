@@ -23,7 +23,10 @@ COUNTED_AT_ONCE = 20_000
 TOTALS_KEPT_TIMES = 20
 TOTALS_KEPT_S_MIN = 0.2
 COLUMNS = Inode._fields
-OWED = "nlink > 0 AND (content_generation > content_uploaded OR meta_generation > meta_uploaded)"
+OWED = (
+    "nlink > 0 AND (content_generation > content_uploaded OR meta_generation > meta_uploaded)"
+    " AND NOT (is_local AND remote_key IS NULL AND attempt_key IS NULL)"
+)
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM inode"
 INSERT = f"INSERT INTO inode ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
@@ -204,10 +207,13 @@ class Inodes:
         """Make the metadata of every child owed: the key of each has changed with its directory's."""
         with self._database.locked():
             children = [ino for (ino,) in self._database.rows("SELECT ino FROM dentry WHERE parent = ?", parent)]
+            # The time at which something was due that is not owed any more would put it before its directory's marker.
             self._database.write(
-                "UPDATE inode SET meta_generation = meta_generation + 1, due_ns = MIN(due_ns, ?),"
+                "UPDATE inode SET meta_generation = meta_generation + 1,"
+                " due_ns = CASE owed_since_ns WHEN 0 THEN ? ELSE MIN(due_ns, ?) END,"
                 " owed_since_ns = CASE owed_since_ns WHEN 0 THEN ? ELSE owed_since_ns END"
                 " WHERE ino IN (SELECT ino FROM dentry WHERE parent = ?)",
+                due_ns,
                 due_ns,
                 self._clock.now_ns(),
                 parent,
@@ -217,6 +223,17 @@ class Inodes:
                 staged = self._staged.get(ino)
                 if staged is not None:
                     self._set_staged(ino, staged._replace(meta_generation=staged.meta_generation + 1))
+
+    def release_local(self, due_ns: int) -> int:
+        """Nothing is for this computer alone any more: what was is owed. Returns how many that were."""
+        with self._database.locked():
+            sql = "SELECT COUNT(*) FROM inode INDEXED BY inode_local WHERE is_local"
+            (count,) = self._database.row(sql)
+            if count:
+                sql = "UPDATE inode SET is_local = 0, due_ns = ?, owed_since_ns = ? WHERE is_local"
+                self._database.write(sql, due_ns, self._clock.now_ns())
+                self._cache.clear()
+            return int(count)
 
     def with_attempt_at(self, key: ObjectKey, but: Ino | None = None) -> Inode | None:
         """An inode, other than `but`, whose write to `key` has no known outcome."""
@@ -284,9 +301,12 @@ class Inodes:
             if inode is None:
                 return
             self._database.write("UPDATE inode SET due_ns = ? WHERE ino = ?", due_ns, ino)
-            self._cache.pop(ino, None)
+            inode = inode._replace(due_ns=due_ns)
             if ino in self._staged:
-                self._set_staged(ino, inode._replace(due_ns=due_ns))
+                self._cache.pop(ino, None)
+                self._set_staged(ino, inode)
+            else:
+                self._cache[ino] = inode
 
     def expedite(self, due_ns: int, *, with_parked: bool) -> None:
         """Make all owed work due at `due_ns`, postponed work too."""

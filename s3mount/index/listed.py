@@ -88,6 +88,7 @@ class Listed:
             dentries.append((parent, name, ino, None))
         self._database.write_many(INSERT, inodes)
         self._database.write_many("INSERT INTO dentry VALUES (?, ?, ?, ?)", dentries)
+        self._dentries.listed(parent, objects)
 
     def children(self, parent: Ino, after: Any, limit: int) -> Sequence[Child]:
         """Of a directory, by name, those after the column `after` ("": from the first)."""

@@ -1,7 +1,8 @@
-"""How many uploads are under way at once: few at first, more while that brings more through, fewer when S3 is too busy.
+"""How many uploads are under way at once, and how many GETs: few at first, more while that brings more through, fewer
+when S3 is too busy.
 
-Asked by the scheduler and the multipart uploads before they begin something, told by them what was done, and by the
-sender of every try that S3 was too busy for. Any thread; the lock is a leaf.
+Asked by the scheduler, the multipart uploads and turns.py before they begin something, told by them what was done, and
+by the sender of every try that S3 was too busy for. Any thread; the lock is a leaf.
 
 The table: what a full window, one in which there was more to do than the limit allowed, says in each phase.
 
@@ -94,7 +95,7 @@ class Concurrency:
         self._is_full = True
 
     def succeeded(self, size: int) -> None:
-        """An upload of so many bytes was done, or a copy, which has none."""
+        """An upload or a GET of so many bytes was done, or a copy, which has none."""
         with self._lock:
             now_s = self._monotonic_s()
             self._done += 1

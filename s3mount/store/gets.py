@@ -14,10 +14,12 @@ from s3mount.errors import Corrupt, Unreachable
 from s3mount.model import ETag, ObjectInfo, ObjectKey
 from s3mount.store import patience, s3_client, wire
 from s3mount.store.base import Body
+from s3mount.store.concurrency import LIMIT_MAX, Concurrency
 from s3mount.store.retry import Attempts
 from s3mount.store.s3_errors import archived_is_explained
 from s3mount.store.sender import Sender
 from s3mount.store.settings import StoreSettings
+from s3mount.store.turns import Turns
 
 # awscrt shows no byte of a reply before all are there: what a slow line brings meanwhile is no sign of life.
 HOT_BYTES_MAX = 512 << 10
@@ -33,6 +35,8 @@ class Gets:
         self._prefix = settings.prefix
         self._client = boto.client
         self._sender = sender
+        # S3 limits reads and writes apart, so their limits are learnt apart.
+        self._turns = Turns(Concurrency(min(LIMIT_MAX, settings.connections)))
 
     def part(self, key: ObjectKey, start: int, end: int, if_match: ETag) -> Body:
         """The contract's `get`, of at least one byte."""
@@ -45,6 +49,10 @@ class Gets:
         return wire.object_info(key, headers), data
 
     def _get(self, key: ObjectKey, size: int, if_match: ETag, where: str | None) -> tuple[Headers, Body]:
+        with self._turns.turn(size):
+            return self._get_now(key, size, if_match, where)
+
+    def _get_now(self, key: ObjectKey, size: int, if_match: ETag, where: str | None) -> tuple[Headers, Body]:
         is_hot = size <= HOT_BYTES_MAX
         if is_hot:
             self._sender.throttle.down.take(size)
@@ -61,7 +69,7 @@ class Gets:
             return self._get_large(key, size, if_match, where, attempts)
 
         with archived_is_explained(self._bucket, self._prefix + key):
-            return attempts.run(self._sender.translated("GetObject", request))
+            return attempts.run(self._sender.translated("GetObject", request, self._turns.strained))
 
     def _get_hot(
         self, key: ObjectKey, size: int, if_match: ETag, where: str | None, attempts: Attempts

@@ -101,8 +101,11 @@ class Sender:
         attempts = Attempts(deadline_s, self._stopping)
         return attempts.run(self.translated(operation, lambda: request(attempts.attempt_timeout_s)))
 
-    def translated(self, operation: str, request: Callable[[], Result]) -> Callable[[], Result]:
-        """`request`, but what it raises is a StoreError."""
+    def translated(
+        self, operation: str, request: Callable[[], Result], on_strain: Callable[[], None] | None = None
+    ) -> Callable[[], Result]:
+        """`request`, but what it raises is a StoreError. `on_strain`: who is told, if not the uploads, that S3 was too
+        busy for it."""
 
         def translated() -> Result:
             if self._stopping.is_set():
@@ -111,21 +114,21 @@ class Sender:
                 result = request()
             except REQUEST_ERRORS as error:
                 translated_error = self._context.translate(error, operation)
-                self._look_for_strain(translated_error)
+                self._look_for_strain(translated_error, on_strain)
                 if isinstance(translated_error, CredentialsExpired) and self._boto.credentials is not None:
                     self._boto.credentials.reread()
                 raise translated_error from error
             except StoreError as error:
-                self._look_for_strain(error)
+                self._look_for_strain(error, on_strain)
                 raise
             patience.heard()
             return result
 
         return translated
 
-    def _look_for_strain(self, error: StoreError) -> None:
+    def _look_for_strain(self, error: StoreError, on_strain: Callable[[], None] | None) -> None:
         if isinstance(error, Throttled | Silent):
-            self._on_strain()
+            (on_strain or self._on_strain)()
 
     def close(self) -> None:
         self._stopping.set()

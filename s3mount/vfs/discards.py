@@ -25,7 +25,10 @@ class Discards:
         self._size = 0
 
     def add(self, ino: Ino) -> None:
-        """The inode's row is gone. Raises NoSpace, IOFailure; the bytes stay on disk until the next mount then."""
+        """The inode's row is gone, the one of its cached bytes is not yet. Raises NoSpace, IOFailure; the bytes stay on
+        disk until the next mount then."""
+        if not self._cache.has_any_of(ino):
+            return
         size = self._cache.present_bytes(ino)
         if not size:
             self._cache.discard(ino)

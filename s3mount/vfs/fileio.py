@@ -269,7 +269,8 @@ class FileIO:
             self.persist(handle.ino)
         with self._index.transaction():
             context.handles.close(fh)
-            dropped = context.drop_if_unused(handle.ino)
+            inode = self._index.inodes.find(handle.ino)
+            dropped = inode is not None and context.drop_if_unused(inode)
             if not dropped and handle.can_write:
                 self._end_hold(handle.ino)
         if dropped:

@@ -31,14 +31,14 @@ def find_blocker(index: Index, inode: Inode, key: ObjectKey) -> Inode | None:
             other = index.inodes.with_remote_key(key, is_dir=not inode.is_dir)
             if other is not None and index.dentries.path_key(other) != key:
                 return other
-        directories = [index.inodes.get(ino) for ino in index.dentries.ancestors(inode.ino)]
+        directories = index.dentries.directories_above(inode.ino)
         # Nobody else's marker is at the key of a directory that has its own there.
-        in_place = {it.remote_key for it in directories if it.remote_key == index.dentries.path_key(it)}
+        in_place = {it.remote_key for it, path_key in directories if it.remote_key == path_key}
         for above in keys.ancestor_keys(key):
             owner = None if above in in_place else index.inodes.with_remote_key(above, is_dir=True)
             if owner is not None and index.dentries.path_key(owner) != above:
                 return owner
-        displaced = (it for it in directories if it.remote_key is not None and it.remote_key not in in_place)
+        displaced = (it for it, _ in directories if it.remote_key is not None and it.remote_key not in in_place)
         return next(displaced, None)
 
 

@@ -4,11 +4,13 @@ import argparse
 import shutil
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmark import report, scale
-from benchmark.inputs import Inputs, make_inputs
-from benchmark.peers import PEERS, PeerMissing
+from benchmark.inputs import make_inputs
+from benchmark.peers import PEERS, Peer, PeerMissing
 from benchmark.server import BenchServer
 from benchmark.workload import Measures, Workload
 
@@ -19,16 +21,19 @@ def main() -> int:
     if options.scale:
         return _scale(folder, options)
     rounds: dict[str, list[Measures]] = {name: [] for name in options.peers}
+    ends_s = time.monotonic() + options.minutes * 60
     try:
-        files, large_mib, fio_mib, threads = (300, 32, 32, 8) if options.quick else (2000, 512, 1024, 64)
+        files, large_mib, fio_mib, threads = (100, 16, 16, 4) if options.quick else (2000, 512, 1024, 64)
         inputs = make_inputs(folder, files=files, large_mib=large_mib)
         with BenchServer(folder / "server") as server:
-            for number in range(options.rounds):
+            for number in rounds_within(options.rounds, ends_s):
                 for name in options.peers:
                     print(f"round {number + 1} of {options.rounds}: {name}", file=sys.stderr, flush=True)
                     place = folder / f"{name}-{number}"
                     place.mkdir()
-                    rounds[name].append(_measure(name, server, place, inputs, fio_mib, threads))
+                    peer = PEERS[name](server, place)
+                    work = Workload(peer, inputs, place / "scratch", fio_mib=fio_mib, threads=threads, ends_s=ends_s)
+                    rounds[name].append(_measure(peer, work, place))
     except PeerMissing as error:
         print(f"bench: {error}, or leave it out with --peers", file=sys.stderr)
         return 1
@@ -43,6 +48,19 @@ def main() -> int:
     return 0
 
 
+def rounds_within(count: int, ends_s: float, monotonic_s: Callable[[], float] = time.monotonic) -> Iterator[int]:
+    """The numbers of the rounds: the first in any case, each other one if it would end in time, when it takes as long
+    as the longest before it."""
+    longest_s = 0.0
+    for number in range(count):
+        began_s = monotonic_s()
+        if number and began_s + longest_s > ends_s:
+            print(f"no time for round {number + 1} of {count}", file=sys.stderr, flush=True)
+            return
+        yield number
+        longest_s = max(longest_s, monotonic_s() - began_s)
+
+
 def _scale(folder: Path, options: argparse.Namespace) -> int:
     try:
         found = scale.measure(folder, options.counts)
@@ -55,12 +73,10 @@ def _scale(folder: Path, options: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(name: str, server: BenchServer, place: Path, inputs: Inputs, fio_mib: int, threads: int) -> Measures:
-    peer = PEERS[name](server, place)
-    scratch = place / "scratch"
-    scratch.mkdir()
+def _measure(peer: Peer, work: Workload, place: Path) -> Measures:
+    work.scratch.mkdir()
     try:
-        return Workload(peer, inputs, scratch, fio_mib=fio_mib, threads=threads).run()
+        return work.run()
     finally:
         peer.close()
         shutil.rmtree(place, ignore_errors=True)
@@ -77,11 +93,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--counts", type=_counts, default=scale.COUNTS, help="with --scale: how many objects, 1000,…")
     parser.add_argument("--peers", type=_peers, help=f"of {','.join(PEERS)} (default: all; with --quick: s3mount)")
     parser.add_argument("--rounds", type=int, help="how often each peer does it all, in turn (3; with --quick 1)")
+    parser.add_argument(
+        "--minutes", type=float, help="begin no step later, and no round that would end later (none; with --quick 0.7)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the medians there")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the seconds there (.svg, .png)")
     parser.add_argument("--folder", type=Path, help="where inputs, caches and the server's data go (a temporary one)")
     options = parser.parse_args()
     options.peers = options.peers or (["s3mount"] if options.quick else list(PEERS))
+    options.minutes = options.minutes or (0.7 if options.quick else float("inf"))
     options.rounds = options.rounds or (1 if options.quick else 3)
     return options
 

@@ -12,6 +12,12 @@ REFERENCE = "s3mount"
 # US dollars a request: https://aws.amazon.com/s3/pricing/, S3 Standard, us-east-1. Deletes are free.
 PRICE = {"PUT": 5e-6, "COPY": 5e-6, "POST": 5e-6, "LIST": 5e-6, "GET": 4e-7, "HEAD": 4e-7, "DELETE": 0.0}
 
+# Of the chart: a shape and a colour each, told apart without the colour as well.
+DOTS = {
+    "s3mount": ("o", "#0b6e4f"), "rclone": ("s", "#c0392b"), "s3fs": ("^", "#d68910"), "juicefs": ("D", "#6c3483"),
+    "local": ("v", "#566573"),
+}  # fmt: skip
+
 Rounds = Mapping[str, Sequence[Measures]]
 
 
@@ -68,23 +74,44 @@ def one_line(found: Mapping[str, Any]) -> str:
 
 
 def plot(found: Mapping[str, Any], peers: Sequence[str], path: Path) -> None:
-    """Seconds of each step, a bar a peer, on a logarithmic axis. The format is the file name's."""
+    """Seconds of each step, a dot a peer, on a logarithmic axis; the reference is filled and says its number. The
+    format is the file name's."""
     import matplotlib as mpl
 
     mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "s3mount"
+    mpl.rcParams.update({"svg.hashsalt": "s3mount", "svg.fonttype": "none", "font.family": "sans-serif"})
     from matplotlib import pyplot
 
     rows = list(found["seconds"])
-    figure, axes = pyplot.subplots(figsize=(9, 0.55 * len(rows) + 1.2))
-    height = 0.8 / len(peers)
-    for number, peer in enumerate(peers):
-        places = [place + number * height for place in range(len(rows))]
-        axes.barh(places, [found["seconds"][row].get(peer, 0) for row in rows], height=height, label=peer)
-    axes.set_yticks([place + 0.4 - height / 2 for place in range(len(rows))], rows)
-    axes.invert_yaxis()
+    figure, axes = pyplot.subplots(figsize=(9, 0.34 * len(rows) + 1.5))
+    for place, row in enumerate(rows):
+        seconds = found["seconds"][row]
+        values = [seconds[peer] for peer in peers if seconds.get(peer)]
+        if not values:
+            continue
+        axes.plot([min(values), max(values)], [place, place], color="#d5d8dc", linewidth=2, zorder=1)
+        if seconds.get(REFERENCE):
+            text, where = f"{seconds[REFERENCE]:.3g} s", (seconds[REFERENCE], place)
+            style = {"ha": "center", "fontsize": 7, "color": DOTS[REFERENCE][1]}
+            axes.annotate(text, where, (0, 6), textcoords="offset points", **style)
+    for peer in reversed(peers):
+        marker, color = DOTS.get(peer, ("o", "#7f8c8d"))
+        shown = [place for place, row in enumerate(rows) if found["seconds"][row].get(peer)]
+        fill = color if peer == REFERENCE else "white"
+        axes.scatter(
+            [found["seconds"][rows[place]][peer] for place in shown], shown, marker=marker, s=46, facecolor=fill,
+            edgecolor=color, linewidth=1.5, label=peer, zorder=3 if peer == REFERENCE else 2,
+        )  # fmt: skip
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_ylim(len(rows) - 0.4, -0.9)
     axes.set_xscale("log")
-    axes.set_xlabel("seconds (less is better)")
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    axes.xaxis.set_major_formatter("{x:g} s")
+    axes.set_xlabel("median seconds, less is better (logarithmic)", color="#566573")
+    axes.grid(axis="x", color="#ebedef", zorder=0)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles[::-1], labels[::-1], loc="upper center", ncols=len(peers), frameon=False)
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.35 / figure.get_figheight()))
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, facecolor="white")
+    pyplot.close(figure)

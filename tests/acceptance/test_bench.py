@@ -20,8 +20,9 @@ ROWS = {
 @pytest.mark.timeout(180)
 def test_quick(tmp_path: Path) -> None:
     outcome = subprocess.run(
-        [sys.executable, "-m", "benchmark", "--quick", f"--folder={tmp_path}"], cwd=REPOSITORY, capture_output=True,
-        text=True, timeout=170, check=False, env={**os.environ, "PYTHONPATH": f"{REPOSITORY / 'scripts'}:{REPOSITORY}"},
+        [sys.executable, "-m", "benchmark", "--quick", "--minutes=2", f"--folder={tmp_path}"],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=170, check=False,
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY / 'scripts'}:{REPOSITORY}"},
     )  # fmt: skip
     assert outcome.returncode == 0, outcome.stderr
     (line,) = outcome.stdout.splitlines()
@@ -29,7 +30,7 @@ def test_quick(tmp_path: Path) -> None:
     assert found["failures"] == {}
     assert set(found["seconds"]) == ROWS
     assert found["numbers"]["rsync again lists"]["s3mount"] == 0
-    assert found["requests"]["small"]["s3mount"]["PUT"] >= 300
+    assert found["requests"]["small"]["s3mount"]["PUT"] >= 100
     assert not any(tmp_path.iterdir()), "the benchmark left something behind"
 
 

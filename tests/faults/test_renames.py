@@ -43,6 +43,20 @@ def test_rename_is_a_copy_then_a_delete_and_carries_metadata(bench: Bench) -> No
     assert calls == [("copy", "b"), ("delete", "a")]
 
 
+def test_a_moved_directory_is_in_the_bucket_before_what_is_in_it(bench: Bench) -> None:
+    """So nobody looks for who else may be at its key, once for each file; and nobody asks for what is known."""
+    bench.mkdir("/old")
+    for name in "abc":
+        bench.write(f"/old/{name}", b"x")
+    bench.drain()
+    bench.store.calls.clear()
+    bench.fs.rename("/old", "/new")
+    bench.drain()
+    calls = [call for call in bench.store.calls if call[0] not in ("delete", "list_page")]
+    assert calls[0] == ("put", "new/")
+    assert sorted(calls[1:]) == [("copy", "new/a"), ("copy", "new/b"), ("copy", "new/c")]
+
+
 @pytest.mark.parametrize("steps", [("a>b",), ("a>b", "b>c"), ("a>t", "b>a", "t>b"), ("a>t", "b>a", "c>b", "t>c")])
 def test_chains_swaps_and_rotations_of_uploaded_files(bench: Bench, steps: tuple[str, ...]) -> None:
     model = {name: name.encode() * 100 for name in "abc"}

@@ -25,6 +25,7 @@ DLL = "winfsp-x64.dll"
 FIRST_HANDLE = 0x00F50000
 ANSWER_DEADLINE_S = 60.0
 ERROR_INVALID_FUNCTION, ERROR_GEN_FAILURE, ERROR_OPERATION_ABORTED = 1, 31, 995
+ERROR_CANT_WAIT = 552
 PAGE_READWRITE = 4
 
 HANDLE, DWORD, BOOL, POINTER = wintypes.HANDLE, wintypes.DWORD, wintypes.BOOL, ctypes.c_void_p
@@ -46,6 +47,44 @@ TRANSACT = {_control_code(FILE_SYSTEM, "T"), _control_code(FAST, "T")}
 STOP = {_control_code(FILE_SYSTEM, "s"), _control_code(FILE_SYSTEM, "S")}
 VOLUME_NAME = _control_code(FILE_SYSTEM, "N")
 NOTIFY = _control_code(FILE_SYSTEM, "n", 3)
+NOTIFY_INFO_BYTES = 12
+
+
+class KernelNotices:
+    """Of one volume: sys/volume.c FspVolumeNotify. Nothing at all begins, a record that is too small ends."""
+
+    def __init__(self) -> None:
+        self._begins, self._records, self._misuses = 0, b"", 0
+        self._is_renaming = self._is_begun = False
+
+    def control(self, told: bytes) -> int:
+        """Windows' error."""
+        if not told:
+            self._begins += 1
+            if self._is_renaming:
+                return ERROR_CANT_WAIT
+            self._misuses += self._is_begun
+            self._is_begun = True
+            return 0
+        self._misuses += not self._is_begun
+        (size,) = struct.unpack_from("<H", told)
+        if size < NOTIFY_INFO_BYTES:
+            self._is_begun = False
+        else:
+            self._records += told
+        return 0
+
+    def begins(self) -> int:
+        return self._begins
+
+    def records(self) -> bytes:
+        return self._records
+
+    def refuse(self, is_renaming: bool) -> None:
+        self._is_renaming = is_renaming
+
+    def check(self) -> None:
+        assert (self._is_begun, self._misuses) == (False, 0)
 
 
 class KernelVolume:
@@ -59,6 +98,7 @@ class KernelVolume:
         self._answers: dict[int, queue.SimpleQueue[bytes]] = {}
         self._hints = itertools.count(1)
         self._is_stopped = threading.Event()
+        self.notices = KernelNotices()
 
     def ask(self, request: wire.Request, after: bytes) -> bytes:
         """Post the request with the bytes after it; the response with the bytes after it."""
@@ -80,7 +120,7 @@ class KernelVolume:
                 self._asked.put(None)
             return 0, 0
         if code == NOTIFY:
-            return 0, 0
+            return 0, self.notices.control(ctypes.string_at(given, given_size) if given_size else b"")
         if code in TRANSACT:
             return self._transact(given, given_size, wanted)
         return 0, ERROR_INVALID_FUNCTION

@@ -7,6 +7,7 @@ requests go to a `Dll`: winfsp.dll itself (winfsp_device.py, where there is a Wi
 """
 
 import re
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,14 @@ class NtError(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(f"NTSTATUS 0x{status:08X}")
         self.status = status
+
+
+class Notified(NamedTuple):
+    """One change that the driver was told of: sys/volume.c FspVolumeNotifyWork."""
+
+    path: str
+    filters: int
+    action: int
 
 
 class Info(NamedTuple):
@@ -73,6 +82,20 @@ class Facts(NamedTuple):
     is_read_only: bool
 
 
+class Notices(Protocol):
+    """What the driver was told of changes by others, between Begin and End (sys/volume.c FspVolumeNotify)."""
+
+    def begins(self) -> int:
+        """How often it was asked to hold back renames, also in vain."""
+
+    def records(self) -> bytes: ...
+    def refuse(self, is_renaming: bool) -> None:
+        """Whether a rename goes on, and Begin has to wait."""
+
+    def check(self) -> None:
+        """Fails when a Begin has no End, or something was told outside of them."""
+
+
 class Dll(Protocol):
     """The requests of FSP_FSCTL_TRANSACT that are used here; a failure is an NtError. `context` is Opened.context."""
 
@@ -99,6 +122,8 @@ class Dll(Protocol):
     def set_label(self, label: str) -> None: ...
     def security(self, context: Any) -> str: ...
     def set_security(self, context: Any) -> None: ...
+    @property
+    def notices(self) -> Notices: ...
 
 
 @dataclass(eq=False)
@@ -348,6 +373,25 @@ class Volume:
 
     def set_label(self, label: str) -> None:
         self._dll.set_label(label)
+
+    @property
+    def notices(self) -> "Notices":
+        return self._dll.notices
+
+    def notified(self) -> list[Notified]:
+        """All so far, as the driver reads them: a record that is too small ends them."""
+        data = self.notices.records()
+        found, place = [], 0
+        while place + 12 <= len(data):
+            size, filters, action = struct.unpack_from("<HxxII", data, place)
+            assert size >= 12, "it would end the driver's hold on renames"
+            path = data[place + 12 : place + size].decode("utf-16-le", "surrogatepass")
+            assert path.startswith("\\"), "a relative name counts from the one before"
+            self._check_name(path)
+            found.append(Notified(path, filters, action))
+            place += (size + 7) & ~7
+        assert place == len(data)
+        return found
 
     def security(self, handle: Handle) -> str:
         return self._dll.security(handle.context)

@@ -43,6 +43,7 @@ class RealDll:
 
     def __init__(self, volume: KernelVolume) -> None:
         self._volume = volume
+        self.notices = volume.notices
 
     def facts(self) -> Facts:
         params, flags = self._volume.params, self._volume.params.flags

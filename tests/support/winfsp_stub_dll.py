@@ -10,11 +10,36 @@ from typing import Any
 from tests.support import winfsp_driver as nt
 from tests.support.winfsp_driver import Facts, Info, NtError, Opened
 
+CANT_WAIT = 0xC00000D8
+
+
+class StubNotices:
+    """The stub keeps them for the whole process: those of the volume that was made last."""
+
+    def __init__(self) -> None:
+        from winfspy.plumbing import ffi, lib
+
+        self._ffi, self._lib = ffi, lib
+        lib.NotifyBegins = lib.NotifyDepth = lib.NotifyMisuses = lib.NotifySize = lib.NotifyRefusal = 0
+
+    def begins(self) -> int:
+        return int(self._lib.NotifyBegins)
+
+    def records(self) -> bytes:
+        return bytes(self._ffi.buffer(self._lib.NotifyRecords, self._lib.NotifySize))
+
+    def refuse(self, is_renaming: bool) -> None:
+        self._lib.NotifyRefusal = CANT_WAIT if is_renaming else 0
+
+    def check(self) -> None:
+        assert (self._lib.NotifyDepth, self._lib.NotifyMisuses) == (0, 0)
+
 
 class StubDll:
     def __init__(self, file_system: Any) -> None:
         from winfspy.plumbing import ffi
 
+        self.notices = StubNotices()
         self._ffi = ffi
         self._fs = file_system._file_system_ptr[0]
         self._calls = file_system._file_system_interface

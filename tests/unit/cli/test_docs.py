@@ -48,7 +48,16 @@ def test_there_are_examples_of_every_command() -> None:
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_parses(example: str) -> None:
     _, name, *arguments = shlex.split(example)
-    context = command_named(name).make_context(name, arguments)
+    command = command_named(name)
+    if isinstance(command, click.Group):
+        name, *arguments = arguments
+        inner = command.get_command(click.Context(command), name)
+        assert inner is not None, name
+        command = inner
+    context = command.make_context(name, arguments)
+    if command.name == "add":
+        (words,) = context.params.values()
+        command_named("mount").make_context("mount", list(words))
     if name == "mount":
         parameters = {key.replace("_", "-"): value for key, value in context.params.items() if isinstance(value, str)}
         source, mountpoint = parameters.pop("source"), parameters.pop("mountpoint")

@@ -16,7 +16,7 @@ from s3mount.index import inodes
 from s3mount.index.index import Index
 from s3mount.index.multiparts import Intent
 from s3mount.index.schema import DUE_NEVER, SCHEMA_VERSION
-from s3mount.model import ROOT_INO, CacheRow, ETag, Ino, Inode, ObjectKey
+from s3mount.model import ROOT_INO, CacheRow, ETag, Ino, Inode, ObjectInfo, ObjectKey
 
 FILE = Inode(Ino(0), stat.S_IFREG | 0o644, 0, 0, 0, 1, 1, content_generation=1, meta_generation=1)
 DIR = Inode(Ino(0), stat.S_IFDIR | 0o755, 0, 0, 0, 1, 1, nlink=2, meta_generation=1)
@@ -238,3 +238,46 @@ def test_totals_are_counted_in_portions_and_kept_while_they_are_dear(
     assert index.inodes.totals() == (10, 80)
     index.create(ROOT_INO, "and another", FILE)
     assert index.inodes.totals() == (10, 80)
+
+
+def test_a_name_that_was_missed_is_found_once_a_listing_has_shown_it(index: Index) -> None:
+    assert index.dentries.lookup(ROOT_INO, "a") is None
+    shown = ObjectInfo(ObjectKey("a"), 1, ETag("e"), 1)
+    with index.transaction():
+        index.listed.add_files(ROOT_INO, {"a": shown}, FILE)
+    ino = index.dentries.lookup(ROOT_INO, "a")
+    assert ino is not None
+    undone(index, lambda: index.dentries.remove(ROOT_INO, "a", index.inodes.get(ino)))
+    assert index.dentries.lookup(ROOT_INO, "a") == ino
+
+
+def test_directories_above_have_the_keys_of_their_paths(index: Index) -> None:
+    outer = index.create(ROOT_INO, "outer", DIR)
+    inner = index.create(outer.ino, "inner", DIR)
+    file = index.create(inner.ino, "file", FILE)
+    found = index.dentries.directories_above(file.ino)
+    assert [(above.ino, key) for above, key in found] == [
+        (inner.ino, "outer/inner/"), (outer.ino, "outer/"), (ROOT_INO, ""),
+    ]  # fmt: skip
+    with index.transaction():
+        index.dentries.remove(ROOT_INO, "outer", outer)
+    assert index.dentries.directories_above(file.ino) == []
+
+
+def test_many_kept_here_are_not_walked_to_find_one_that_is_not(index: Index) -> None:
+    file = Inode(Ino(0), 0o100644, 0, 0, 0, 1, 1, content_generation=1)
+    with index.transaction():
+        for number in range(3000):
+            index.create(ROOT_INO, f"._{number}", file._replace(is_local=True))
+    assert index.dentries.is_empty_in_bucket(ROOT_INO)
+    index.create(ROOT_INO, "file", file)
+    steps = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 1
+
+    index._database._connection.set_progress_handler(count, 100)
+    assert not index.dentries.is_empty_in_bucket(ROOT_INO)
+    index._database._connection.set_progress_handler(None, 100)
+    assert steps < 5, f"{steps} hundred steps of SQLite"

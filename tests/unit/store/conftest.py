@@ -40,9 +40,12 @@ def error_reply(status: int, code: str, **headers: str) -> Reply:
 
 
 class Endpoint:
-    """Once `replies` are used up, the last one is given again and again."""
+    """Once `replies` are used up, the last one is given again and again. `at_once`: requests under way, `most_at_once`:
+    the most that there were; the test may begin anew."""
 
     def __init__(self) -> None:
+        self.at_once = 0
+        self.most_at_once = 0
         self.replies: list[Reply] = []
         self.requests: list[Request] = []
         self._lock = threading.Lock()
@@ -54,8 +57,10 @@ class Endpoint:
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 headers = {name.lower(): value for name, value in self.headers.items()}
+                endpoint.count(+1)
                 reply = endpoint.next_reply(Request(self.command, self.path, headers, body))
                 time.sleep(reply.delay_s)
+                endpoint.count(-1)
                 if reply.status == 0:
                     self.close_connection = True
                     return
@@ -87,6 +92,11 @@ class Endpoint:
         with self._lock:
             self.requests.append(request)
             return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+
+    def count(self, change: int) -> None:
+        with self._lock:
+            self.at_once += change
+            self.most_at_once = max(self.most_at_once, self.at_once)
 
     def close(self) -> None:
         self._server.shutdown()
