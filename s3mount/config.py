@@ -7,6 +7,7 @@ UsageError with one line that names the setting, the wrong value and an example.
 
 import hashlib
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -59,6 +60,21 @@ class HardLinkMode(Enum):
     DENY = "deny"
 
 
+class JunkMode(Enum):
+    """Where what desktop systems leave behind (junk.py) is kept: on this computer, or in the bucket as anything."""
+
+    LOCAL = "local"
+    BUCKET = "bucket"
+
+
+def default_junk_mode(platform: str) -> JunkMode:
+    """By `sys.platform`. Finder leaves files in every folder that is looked at."""
+    return JunkMode.LOCAL if platform == "darwin" else JunkMode.BUCKET
+
+
+JUNK_MODE: Final = default_junk_mode(sys.platform)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountConfig:
     """One mount. Sizes are bytes, durations seconds.
@@ -83,6 +99,7 @@ class MountConfig:
     atime_mode: AtimeMode = AtimeMode.RELATIME
     capacity_bytes: int = CAPACITY_BYTES
     hard_link_mode: HardLinkMode = HardLinkMode.COPY
+    junk_mode: JunkMode = JUNK_MODE
     write_back_delay_s: float = 1.0
     metadata_ttl_s: float = 60.0
     offline_timeout_s: float = 30.0
@@ -242,6 +259,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "atime": _one_of(mode.value for mode in AtimeMode),
     "fsync": _one_of(mode.value for mode in FsyncMode),
     "hard-links": _one_of(mode.value for mode in HardLinkMode),
+    "junk": _one_of(mode.value for mode in JunkMode),
     "write-back-delay": parse_duration,
     "metadata-ttl": parse_duration,
     "offline-timeout": _parse_offline_timeout,
@@ -350,6 +368,8 @@ def build_config(
     optional |= {f"{name}_bytes": values[name] for name in ("capacity", "prefetch") if name in values}
     if "hard-links" in values:
         optional["hard_link_mode"] = HardLinkMode(values["hard-links"])
+    if "junk" in values:
+        optional["junk_mode"] = JunkMode(values["junk"])
     identity = (values.get("endpoint-url"), bucket, prefix)
     return MountConfig(
         bucket=bucket,

@@ -8,8 +8,6 @@ child's command line: it finds credentials where its parent would. Does not know
 import contextlib
 import json
 import os
-import select
-import signal
 import subprocess
 import sys
 import time
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from s3mount.errors import MountError
+from s3mount.host import detached, handed_down, wait_readable
 from s3mount.private import open_file
 
 READY_DEADLINE_S: Final = 30.0
@@ -34,13 +33,11 @@ class StartFailed(MountError):
 
 
 class ReadyPipe:
-    """The child's end: says once how the start went. Without a pipe (`fd` None) it says nothing."""
+    """The child's end, by the number that the parent gave for it: says once how the start went. Without a pipe (None)
+    it says nothing."""
 
-    def __init__(self, fd: int | None) -> None:
-        self._fd = fd
-        if fd is not None:
-            # A program that the child starts and leaves running would keep the pipe open.
-            os.set_inheritable(fd, False)
+    def __init__(self, given: int | None) -> None:
+        self._fd = None if given is None else handed_down(given)
 
     def ready(self) -> None:
         self._say({"ready": True})
@@ -51,7 +48,8 @@ class ReadyPipe:
     def _say(self, message: Mapping[str, object]) -> None:
         if self._fd is None:
             return
-        with contextlib.suppress(BrokenPipeError):
+        # The parent may be gone: Windows has other errors for that than a broken pipe.
+        with contextlib.suppress(OSError):
             os.write(self._fd, json.dumps(message).encode()[: _MESSAGE_BYTES_MAX - 1] + b"\n")
         os.close(self._fd)
         self._fd = None
@@ -97,16 +95,16 @@ def _spawn(
     arguments: Sequence[str], write_end: int, log_path: Path, environment: Mapping[str, str] | None
 ) -> subprocess.Popen[bytes]:
     try:
+        given, how = detached(write_end)
         with open(log_path, "ab", opener=open_file) as log:
             return subprocess.Popen(
-                [sys.executable, "-P", "-m", "s3mount", *arguments, "--foreground", f"--ready-fd={write_end}"],
+                [sys.executable, "-P", "-m", "s3mount", *arguments, "--foreground", f"--ready-fd={given}"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd="/",
+                cwd=log_path.anchor,
                 env=dict(os.environ if environment is None else environment),
-                pass_fds=(write_end,),
-                start_new_session=True,
+                **how,
             )
     finally:
         os.close(write_end)
@@ -128,8 +126,7 @@ def _read_line(read_end: int, deadline_s: float) -> bytes | None:
     deadline = time.monotonic() + deadline_s
     text = b""
     while not text.endswith(b"\n"):
-        readable, _, _ = select.select([read_end], [], [], max(0.0, deadline - time.monotonic()))
-        if not readable:
+        if not wait_readable(read_end, max(0.0, deadline - time.monotonic())):
             return None
         piece = os.read(read_end, _MESSAGE_BYTES_MAX)
         if not piece:
@@ -148,9 +145,9 @@ def _parse(line: bytes | None) -> dict[str, object]:
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     """Wait for the child, and make it end when it does not."""
-    for stop_signal in (None, signal.SIGTERM, signal.SIGKILL):
-        if stop_signal is not None:
-            child.send_signal(stop_signal)
+    for stop in (None, child.terminate, child.kill):
+        if stop is not None:
+            stop()
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(STOP_DEADLINE_S)
             return

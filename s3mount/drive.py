@@ -3,7 +3,6 @@
 Called by mount.py with S3, by the tests with whatever store they like. Bindings and processes are not its business.
 """
 
-import fcntl
 import os
 import threading
 import time
@@ -15,6 +14,7 @@ from s3mount.cache.filecache import FileCache
 from s3mount.clock import Clock, SystemClock
 from s3mount.config import PREFETCH_BYTES
 from s3mount.errors import MountError
+from s3mount.host import lock_exclusively, pread, pwrite
 from s3mount.index.index import Index
 from s3mount.locks import InodeLocks
 from s3mount.model import Ino
@@ -66,17 +66,15 @@ class StateLock:
         """Raises MountError when another process has it, or another user had or has a hand in the folder."""
         check_folder(state_dir)
         self._fd = open_file(state_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip()
+        if not lock_exclusively(self._fd):
+            holder = pread(self._fd, 32, 0).decode("ascii", "replace").strip()
             os.close(self._fd)
             raise MountError(
                 f"the cache directory {state_dir} is in use by another s3mount (process {holder or 'unknown'}): "
                 "unmount that one first, wait until it has drained, or give another --cache-dir"
-            ) from error
+            )
         os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         os.close(self._fd)
@@ -152,6 +150,8 @@ class Drive:
                 prefetch=self._prefetch,
             )
         )
+        if not options.vfs.keeps_junk:
+            self.index.inodes.release_local(clock.now_ns())
         self.writeback.start()
 
     def _open_cache(self, folder: Path, limit_bytes: int, clock: Clock) -> FileCache:

@@ -159,6 +159,7 @@ class Inode(NamedTuple):
     link_of: Ino | None = None
     link_group: str | None = None
     remote_modified_ns: int | None = None
+    is_local: bool = False
 
     @property
     def is_dir(self) -> bool:
@@ -182,8 +183,14 @@ class Inode(NamedTuple):
         return self.content_generation > self.content_uploaded
 
     @property
+    def is_kept_here(self) -> bool:
+        """Whether it is for this computer alone. What the bucket has, or may have, is not."""
+        return bool(self.is_local) and self.remote_key is None and self.attempt_key is None
+
+    @property
     def is_owed(self) -> bool:
-        return self.nlink > 0 and (self.content_owed or self.meta_generation > self.meta_uploaded)
+        is_ahead = self.content_owed or self.meta_generation > self.meta_uploaded
+        return is_ahead and self.nlink > 0 and not self.is_kept_here
 
     @property
     def remote(self) -> RemoteObject | None:

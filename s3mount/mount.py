@@ -18,11 +18,12 @@ from s3mount.bandwidth import Rates
 from s3mount.bindings import RunBinding, load_binding
 from s3mount.check.checker import check
 from s3mount.check.context import CheckContext
-from s3mount.config import AtimeMode, FsyncMode, HardLinkMode, MountConfig
+from s3mount.config import AtimeMode, FsyncMode, HardLinkMode, JunkMode, MountConfig
 from s3mount.control.announce import Announcement
 from s3mount.control.protocol import DrainProgress, OwedFile
 from s3mount.drive import Drive, DriveOptions
-from s3mount.errors import NotDrained
+from s3mount.errors import MountError, NotDrained
+from s3mount.host import END_SIGNALS, PROCESS_HOLDS_DRIVE
 from s3mount.remote.defaults import Defaults
 from s3mount.remote.refresh import Refresher
 from s3mount.store.concurrency import Concurrency
@@ -37,7 +38,6 @@ log = logging.getLogger(__name__)
 
 # How long an end waits for requests in flight. S3 may be unreachable, and what they wanted is on record.
 CLOSE_DEADLINE_S = 2.0
-END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class _Interrupted(Exception):
@@ -52,8 +52,9 @@ class MountHandlers:
         self._drive = drive
         self._is_detached = threading.Event()
         self._ends_at_once = threading.Event()
+        self.detaching = threading.Event()
 
-    # -- asked over the socket -----------------------------------------------------------------------------------
+    # -- asked over the control channel --------------------------------------------------------------------------
 
     def status(self) -> Mapping[str, object]:
         drive, writeback = self._drive, self._drive.writeback
@@ -106,6 +107,11 @@ class MountHandlers:
             self._ends_at_once.clear()
         else:
             self._ends_at_once.set()
+
+    def detach(self) -> None:
+        if not PROCESS_HOLDS_DRIVE:
+            raise MountError(f"{self._config.mountpoint} is detached by the system: fusermount3 -u, or umount")
+        self.detaching.set()
 
     # -- after the detach ----------------------------------------------------------------------------------------
 
@@ -182,6 +188,7 @@ def _serve_drive(config: MountConfig, drive: Drive, run_binding: RunBinding, on_
             read_only=config.read_only,
             allow_other=config.allow_other,
             extra_options=config.fuse_options,
+            detaching=handlers.detaching,
             on_ready=on_ready,
         )
         log.info("%s is detached; the process goes on until the bucket has everything", config.mountpoint)
@@ -228,5 +235,6 @@ def _drive_options(config: MountConfig, source: str, concurrency: Concurrency) -
             offline_timeout_s=config.offline_timeout_s,
             capacity_bytes=config.capacity_bytes,
             is_relatime=config.atime_mode is AtimeMode.RELATIME,
+            keeps_junk=config.junk_mode is JunkMode.LOCAL,
         ),
     )

@@ -1,27 +1,27 @@
 """Files and folders that are this user's alone: made so whatever the umask, refused where another user had a hand in.
 
 Used wherever something is made or believed on the local disk: state folders, log, lock, index, registry. Calls the
-operating system and keeps nothing. Windows has no owner bits: the user's profile guards there, and nothing is checked.
+operating system and keeps nothing. Where files have no owner and no mode bits (Windows), the user's profile is the
+guard, and nothing is checked.
 """
 
 import contextlib
 import errno
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from s3mount.errors import MountError
+from s3mount.host import HAS_OWNERS, effective_uid, open_shared
 
 FILE_MODE: Final = 0o600
 FOLDER_MODE: Final = 0o700
 
 _LINKS_MAX: Final = 40
 _ROOT_UID: Final = 0
-_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-_IS_CHECKED: Final = sys.platform != "win32"
+_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _WHAT_TO_DO: Final = "choose another folder (--cache-dir, XDG_STATE_HOME), or make it yours alone"
 
 
@@ -32,16 +32,23 @@ class NotPrivate(MountError):
 def make_folder(folder: Path) -> None:
     """Make `folder`, and what is missing above it, for this user alone. Raises NotPrivate, with nothing written, when
     another user could replace it or write into it; OSError."""
-    if not _IS_CHECKED:
+    if not HAS_OWNERS:
         folder.mkdir(parents=True, exist_ok=True)
         return
     _close_folder(_real_path(folder, makes=True))
 
 
+def check_way(folder: Path) -> None:
+    """Raises NotPrivate when another user could put a link, or a folder of theirs, in the place of `folder`, which is
+    there, or into it; OSError. Changes nothing."""
+    if HAS_OWNERS:
+        _real_path(folder, makes=False)
+
+
 def check_folder(folder: Path) -> None:
     """The same of a folder that is there, and of what lies in it and in the folders there, which are closed to others.
     One level deeper nothing is looked at: it is as safe as the folder it lies in. Raises NotPrivate, OSError."""
-    if not _IS_CHECKED:
+    if not HAS_OWNERS:
         return
     real = _real_path(folder, makes=False)
     _close_folder(real)
@@ -55,15 +62,15 @@ def check_folder(folder: Path) -> None:
 def open_file(path: str | os.PathLike[str], flags: int) -> int:
     """A file descriptor, as the `opener` of open() wants it: of a regular file of this user's, 0600, never reached
     through a symbolic link in its last component. Raises OSError."""
-    number = os.open(path, flags | _NO_FOLLOW, FILE_MODE)
-    if not _IS_CHECKED:
+    number = open_shared(path, flags | _NO_FOLLOW, FILE_MODE)
+    if not HAS_OWNERS:
         return number
     try:
         info = os.fstat(number)
-        if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid():
+        if not stat.S_ISREG(info.st_mode) or info.st_uid != effective_uid():
             raise PermissionError(errno.EPERM, "not a file of this user", os.fspath(path))
         if stat.S_IMODE(info.st_mode) != FILE_MODE:
-            os.fchmod(number, FILE_MODE)
+            os.chmod(number, FILE_MODE)
     except BaseException:
         os.close(number)
         raise
@@ -115,7 +122,7 @@ def _look_or_make(path: Path, *, makes: bool) -> os.stat_result:
 
 
 def _check_owner(path: Path, info: os.stat_result, *, is_root_trusted: bool) -> None:
-    own = os.geteuid()
+    own = effective_uid()
     if info.st_uid != own and not (is_root_trusted and info.st_uid == _ROOT_UID):
         kind = "the symbolic link " if stat.S_ISLNK(info.st_mode) else ""
         raise NotPrivate(f"{kind}{path} belongs to another user ({info.st_uid}): {_WHAT_TO_DO}")

@@ -7,6 +7,7 @@ library and no WinFsp; `load_binding()` does. It does not mount, and it does not
 import importlib
 import os
 import sys
+import threading
 from typing import Protocol
 
 from s3mount.bindings.served import Ready, ServedFileSystem
@@ -15,7 +16,7 @@ from s3mount.errors import MountPointUnusable
 LIBRARY_NAME = "fuse3"
 INSTALL_HINT = {
     "linux": "install FUSE 3: apt install fuse3 (Debian, Ubuntu) or dnf install fuse3-libs fuse3 (Fedora)",
-    "darwin": "install macFUSE: https://macfuse.github.io",
+    "darwin": "macOS is not supported yet: docs/macos.md says what is missing",
 }
 WINFSP_HINT = "install WinFsp 2.1 or newer: https://winfsp.dev, or winget install WinFsp.WinFsp"
 WINFSPY_HINT = "winfspy has no build for this Python: use Python 3.11 for x64, and pip install winfspy"
@@ -31,9 +32,12 @@ class RunBinding(Protocol):
         read_only: bool,
         allow_other: bool,
         extra_options: tuple[str, ...],
+        detaching: threading.Event,
         on_ready: Ready,
     ) -> None:
-        """Serve `filesystem` at `mountpoint` until it is unmounted; fuse_session.run_fuse is the contract."""
+        """Serve `filesystem` at `mountpoint` until it is unmounted; fuse_session.run_fuse is the contract.
+        `detaching` is set to have it end, and looked at where the system has no command for that
+        (host.PROCESS_HOLDS_DRIVE)."""
 
 
 def load_binding() -> RunBinding:
@@ -58,6 +62,15 @@ def load_binding() -> RunBinding:
         hint = INSTALL_HINT.get(sys.platform, "install libfuse 3")
         raise MountPointUnusable(f"no usable FUSE library ({tried}: {error}); {hint}") from error
     return run
+
+
+def library_version() -> str:
+    """What load_binding() loads, for a person: "libfuse 3.14". Raises what that raises."""
+    load_binding()
+    if sys.platform == "win32":
+        return f"winfspy {importlib.import_module('winfspy').__version__}"
+    major, minor = importlib.import_module("s3mount.bindings.lowlevel_abi").version
+    return f"libfuse {major}.{minor}"
 
 
 def _load_winfsp() -> RunBinding:

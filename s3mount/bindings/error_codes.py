@@ -4,9 +4,19 @@ Called by the bindings for each failed operation, from any thread; pure. It does
 """
 
 import errno
+import sys
 
 from s3mount import errors
 from s3mount.errors import FsError
+
+# sys/errno.h of macOS, where programs take ENODATA for another failure.
+DARWIN_ENOATTR = 93
+
+
+def no_attribute_errno(platform: str) -> int:
+    """What getxattr(2) answers on that platform, as sys.platform has it, when there is none of that name."""
+    return DARWIN_ENOATTR if platform == "darwin" else errno.ENODATA
+
 
 ERRNO: dict[type[FsError], int] = {
     errors.NotFound: errno.ENOENT,
@@ -26,7 +36,7 @@ ERRNO: dict[type[FsError], int] = {
     errors.Stale: errno.ESTALE,
     errors.NotSupported: errno.ENOTSUP,
     errors.NoSuchOffset: errno.ENXIO,
-    errors.NoAttribute: errno.ENODATA,
+    errors.NoAttribute: no_attribute_errno(sys.platform),
     errors.OutOfRange: errno.ERANGE,
     errors.TooBig: errno.E2BIG,
     errors.TooManyLinks: errno.EMLINK,

@@ -16,13 +16,14 @@ import itertools
 import logging
 import os
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from s3mount.bindings import lowlevel_abi as abi
-from s3mount.bindings.error_codes import errno_of
+from s3mount.bindings.error_codes import errno_of, no_attribute_errno
 from s3mount.bindings.served import ServedFileSystem
 from s3mount.bindings.stat_buffer import ATTR_TIMEOUT_S, attr_change, dirent_bytes, entry_bytes, stat_bytes, statvfs_of
 from s3mount.errors import FsError
@@ -110,7 +111,7 @@ def _attribute(request: int, arguments: tuple[Any, ...], value: bytes | None) ->
     """The last argument is the room that the caller has; 0 when it asks for the size."""
     room = arguments[-1]
     if value is None:
-        return int(abi.reply_err(request, errno.ENODATA))
+        return int(abi.reply_err(request, no_attribute_errno(sys.platform)))
     if not room:
         return int(abi.reply_xattr(request, len(value)))
     if len(value) > room:
@@ -221,7 +222,8 @@ class FuseCallbacks:
         self._filesystem.allocate(_fh(info), mode, offset, length)
 
     def lseek(self, request: int, ino: Ino, offset: int, whence: int, info: int) -> int:
-        return self._filesystem.seek(_fh(info), offset, Seek.DATA if whence == os.SEEK_DATA else Seek.HOLE)
+        wanted = Seek.DATA if whence == os.SEEK_DATA else Seek.HOLE  # type: ignore[attr-defined,unused-ignore]
+        return self._filesystem.seek(_fh(info), offset, wanted)
 
     def copy_file_range(
         self, request: int, ino_in: Ino, offset_in: int, info_in: int, ino_out: Ino, offset_out: int, info_out: int,

@@ -10,20 +10,19 @@ import os
 import signal
 import sys
 import threading
-from typing import Any, NamedTuple
+from typing import Any
 
 from s3mount.bindings import lowlevel_abi as abi
 from s3mount.bindings.fuse import FuseCallbacks
 from s3mount.bindings.invalidation import Invalidation
-from s3mount.bindings.mount_point import StderrCapture, check_mountpoint, option_text
+from s3mount.bindings.mount_options import IO_BYTES_MAX, MountOptions, library_of, mount_options
+from s3mount.bindings.mount_point import StderrCapture, check_mountpoint
 from s3mount.bindings.served import Ready, ServedFileSystem
 from s3mount.errors import MountPointUnusable
 from s3mount.model import Ino
 
 log = logging.getLogger(__name__)
 
-IO_BYTES_MAX = 1 << 20
-THREADS_MAX = 32
 BACKGROUND_REQUESTS_MAX = 64
 # A FUSE thread that wants the interpreter from a thread busy in Python waits this long for each of its calls; with
 # the default of 5 ms one busy thread takes creating files from 7 000 to 40 a second, with this to 1 000.
@@ -42,15 +41,6 @@ class _Refused(Exception):
     """libfuse would not; what it said is on stderr."""
 
 
-class _Settings(NamedTuple):
-    """What libfuse takes with the mount, and what it takes with its loop."""
-
-    mount_options: str
-    threads_max: int
-    idle_threads_max: int
-    clones_fd: bool
-
-
 def run_fuse(
     filesystem: ServedFileSystem,
     mountpoint: str,
@@ -60,10 +50,12 @@ def run_fuse(
     allow_other: bool,
     extra_options: tuple[str, ...],
     on_ready: Ready,
+    detaching: threading.Event | None = None,
 ) -> None:
     """Mount `filesystem` and serve it until it is unmounted or SIGTERM, SIGINT or SIGHUP arrives (libfuse's own
     handlers, while Python has the default ones). Call it in the main thread. Shortens the interpreter's switch
-    interval for the whole process, and makes "/" its current directory.
+    interval for the whole process, and makes "/" its current directory. `detaching` is not looked at: a mount ends
+    where the system says so.
 
     `on_ready` is called once, from a FUSE thread, when the kernel has accepted the mount; it must not block.
     Raises MountPointUnusable, with libfuse's reason, when the mount was never made. Leaves nothing mounted then.
@@ -78,12 +70,18 @@ def run_fuse(
         is_mounted.set()
         on_ready()
 
-    settings = _settings(source_name, read_only, allow_other, extra_options)
-    log.debug("libfuse %d.%d mounts %s with -o %s", *abi.version, mountpoint, settings.mount_options)
+    options = mount_options(
+        library_of(sys.platform, is_macfuse=abi.is_macfuse),
+        source_name=source_name,
+        read_only=read_only,
+        allow_other=allow_other,
+        extra_options=extra_options,
+    )
+    log.debug("libfuse %d.%d mounts %s with -o %s", *abi.version, mountpoint, options.text)
     why = ""
     try:
         with capture:
-            status = _serve(filesystem, mountpoint, settings, on_init)
+            status = _serve(filesystem, mountpoint, options, on_init)
             if not is_mounted.is_set():
                 raise _Refused(f"libfuse's loop ended with {status}")
     except _Refused as error:
@@ -96,12 +94,12 @@ def run_fuse(
         log.info("serving %s was ended by signal %d", mountpoint, status)
 
 
-def _serve(filesystem: ServedFileSystem, mountpoint: str, settings: _Settings, on_init: Ready) -> int:
+def _serve(filesystem: ServedFileSystem, mountpoint: str, options: MountOptions, on_init: Ready) -> int:
     """Mount, serve, unmount: what session_loop returned. Raises _Refused when it came to no mount."""
     operations = abi.fuse_lowlevel_ops()
     operations.init = abi.init_t(_init_callback(on_init))
     FuseCallbacks(filesystem).fill(operations)
-    arguments = [b"s3mount", b"-o", settings.mount_options.encode("utf-8", "surrogateescape")]
+    arguments = [b"s3mount", b"-o", options.text.encode("utf-8", "surrogateescape")]
     argv = (ctypes.c_char_p * (len(arguments) + 1))(*arguments)
     session = abi.session_new(
         abi.fuse_args(len(arguments), argv, 0), operations, ctypes.sizeof(operations), None
@@ -122,9 +120,9 @@ def _serve(filesystem: ServedFileSystem, mountpoint: str, settings: _Settings, o
             os.chdir("/")
             return abi.session_loop(
                 session,
-                threads_max=settings.threads_max,
-                idle_threads_max=settings.idle_threads_max,
-                clones_fd=settings.clones_fd,
+                threads_max=options.threads_max,
+                idle_threads_max=options.idle_threads_max,
+                clones_fd=options.clones_fd,
             )
         finally:
             abi.remove_signal_handlers(session)
@@ -164,23 +162,3 @@ def _set_up(connection: Any) -> None:
     connection.want &= ~(CAP_HANDLE_KILLPRIV | CAP_AUTO_INVAL_DATA)
     if connection.capable & CAPS_ACCESS_LISTS == CAPS_ACCESS_LISTS:
         connection.want |= CAPS_ACCESS_LISTS
-
-
-def _settings(source_name: str, read_only: bool, allow_other: bool, extra_options: tuple[str, ...]) -> _Settings:
-    # Never fewer idle than at most: a thread that ends takes its thread-local state with it.
-    loop = {"max_threads": str(THREADS_MAX), "max_idle_threads": str(THREADS_MAX), "clone_fd": ""}
-    options = [f"fsname={option_text(source_name)}", "subtype=s3mount", "default_permissions"]
-    options += ["allow_other"] if allow_other else []
-    options += ["ro"] if read_only else []
-    options += [f"max_read={IO_BYTES_MAX}"]
-    for option in extra_options:
-        name, is_assignment, value = option.partition("=")
-        if name in loop:
-            loop[name] = value or "yes"
-        else:
-            options.append(f"{name}={option_text(value)}" if is_assignment else name)
-    try:
-        threads_max, idle_threads_max = int(loop["max_threads"]), int(loop["max_idle_threads"])
-    except ValueError as error:
-        raise MountPointUnusable(f"-o max_threads and max_idle_threads take a number: {error}") from error
-    return _Settings(",".join(options), threads_max, idle_threads_max, bool(loop["clone_fd"]))

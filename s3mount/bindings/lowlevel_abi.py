@@ -107,6 +107,7 @@ class fuse_lowlevel_ops(Structure):
 
 quick = ctypes.PyDLL(mfusepy._libfuse._name)
 blocking = ctypes.CDLL(mfusepy._libfuse._name)
+is_macfuse = hasattr(blocking, "macfuse_version")
 
 
 def _function(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:

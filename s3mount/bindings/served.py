@@ -15,11 +15,15 @@ Ready = Callable[[], None]
 
 # (ino, None): content and attributes of this inode are not what they were; (parent, name): the name is gone.
 Tell = Callable[[Ino, str | None], None]
+# This name is new in that directory, or names something else now.
+TellNew = Callable[[Ino, str], None]
 
 
 class ServedFileSystem(Protocol):
-    def watch(self, tell: Tell) -> None:
-        """`tell` is called for each change that someone else made, from any thread; it must not block."""
+    def watch(self, tell: Tell, tell_new: TellNew | None = None) -> None:
+        """They are called for each change that someone else made, from any thread; they must not block."""
+
+    def place(self, ino: Ino) -> tuple[Ino, str] | None: ...
 
     def lookup(self, parent: Ino, name: str) -> Attr: ...
 

@@ -29,6 +29,7 @@ from s3mount.errors import FsError
 log = logging.getLogger(__name__)
 
 FILE_DIRECTORY_FILE = 0x1
+FILE_DELETE_ON_CLOSE = 0x1000
 UNCHANGED_ATTRIBUTES = 0xFFFFFFFF
 LABEL_UNITS_MAX = 32
 STATUS_UNEXPECTED_IO_ERROR = 0xC00000E9
@@ -90,7 +91,7 @@ def _unanswered(callback: Callable[Concatenate[Self, P], None]) -> Callable[Conc
 class WinFspOperations(BaseFileSystemOperations):  # type: ignore[misc]  # winfspy has no types
     def __init__(self, filesystem: ServedFileSystem, *, label: str, read_only: bool):
         super().__init__()
-        self._drive = WindowsDrive(filesystem, read_only=read_only)
+        self.drive = WindowsDrive(filesystem, read_only=read_only)
         self._label = _cut(label, LABEL_UNITS_MAX)
         self._security = SecurityDescriptor.from_string(SECURITY)
 
@@ -98,7 +99,7 @@ class WinFspOperations(BaseFileSystemOperations):  # type: ignore[misc]  # winfs
 
     @_answered
     def get_volume_info(self) -> dict[str, Any]:
-        total, free = self._drive.capacity()
+        total, free = self.drive.capacity()
         return {"total_size": total, "free_size": free, "volume_label": self._label}
 
     def set_volume_label(self, volume_label: str) -> None:
@@ -108,7 +109,7 @@ class WinFspOperations(BaseFileSystemOperations):  # type: ignore[misc]  # winfs
 
     @_answered
     def get_security_by_name(self, file_name: str) -> tuple[int, Any, int]:
-        return self._drive.attributes_at(file_name), self._security.handle, self._security.size
+        return self.drive.attributes_at(file_name), self._security.handle, self._security.size
 
     def get_security(self, file_context: Opened) -> tuple[Any, int]:
         return self._security.handle, self._security.size
@@ -124,27 +125,29 @@ class WinFspOperations(BaseFileSystemOperations):  # type: ignore[misc]  # winfs
         security_descriptor: Any, allocation_size: int,
     ) -> Opened:  # fmt: skip
         is_dir = bool(create_options & FILE_DIRECTORY_FILE)
-        return self._drive.create(file_name, is_dir=is_dir, bits=file_attributes)
+        return self.drive.create(file_name, is_dir=is_dir, bits=file_attributes)
 
     @_answered
     def open(self, file_name: str, create_options: int, granted_access: int) -> Opened:
-        return self._drive.open(file_name, granted_access)
+        return self.drive.open(
+            file_name, granted_access, deletes_on_close=bool(create_options & FILE_DELETE_ON_CLOSE)
+        )  # fmt: skip
 
     @_answered
     def overwrite(
         self, file_context: Opened, file_attributes: int, replace_file_attributes: bool, allocation_size: int
     ) -> None:
-        self._drive.overwrite(file_context, file_attributes, replaces=bool(replace_file_attributes))
+        self.drive.overwrite(file_context, file_attributes, replaces=bool(replace_file_attributes))
 
     def cleanup(self, file_context: Opened, file_name: str | None, flags: int) -> None:
-        self._drive.cleanup(file_context, file_name, Cleanup(flags & (Cleanup.DELETE | Cleanup.SET_ARCHIVE)))
+        self.drive.cleanup(file_context, file_name, Cleanup(flags & (Cleanup.DELETE | Cleanup.SET_ARCHIVE)))
 
     @_unanswered
     def ll_cleanup(self, file_context: Any, file_name: Any, flags: int) -> None:
         self.cleanup(ffi.from_handle(file_context), ffi.string(file_name) if file_name else None, flags)
 
     def close(self, file_context: Opened) -> None:
-        self._drive.close(file_context)
+        self.drive.close(file_context)
 
     @_unanswered
     def ll_close(self, file_context: Any) -> None:
@@ -173,7 +176,7 @@ class WinFspOperations(BaseFileSystemOperations):  # type: ignore[misc]  # winfs
 
     @_answered
     def read(self, file_context: Opened, offset: int, length: int) -> bytes:
-        data = self._drive.read(file_context, offset, length)
+        data = self.drive.read(file_context, offset, length)
         if length and not data:
             raise NTStatusError(STATUS_END_OF_FILE)
         return data
@@ -183,11 +186,11 @@ class WinFspOperations(BaseFileSystemOperations):  # type: ignore[misc]  # winfs
         self, file_context: Opened, buffer: Any, offset: int, write_to_end_of_file: bool, constrained_io: bool
     ) -> int:
         place = None if write_to_end_of_file else offset
-        return self._drive.write(file_context, memoryview(buffer), place, is_constrained=bool(constrained_io))
+        return self.drive.write(file_context, memoryview(buffer), place, is_constrained=bool(constrained_io))
 
     @_answered
     def flush(self, file_context: Opened) -> None:
-        self._drive.flush(file_context)
+        self.drive.flush(file_context)
 
     @_caught
     def ll_flush(self, file_context: Any, file_info: Any) -> int:
@@ -205,35 +208,35 @@ class WinFspOperations(BaseFileSystemOperations):  # type: ignore[misc]  # winfs
     # -- attributes --
 
     def get_file_info(self, file_context: Opened) -> Info:
-        return self._drive.info(file_context)
+        return self.drive.info(file_context)
 
     @_answered
     def set_basic_info(
         self, file_context: Opened, file_attributes: int, creation_time: int, last_access_time: int,
         last_write_time: int, change_time: int, file_info: Any,
     ) -> Info:  # fmt: skip
-        self._drive.set_basic_info(
+        self.drive.set_basic_info(
             file_context,
             bits=None if file_attributes == UNCHANGED_ATTRIBUTES else file_attributes,
             created=creation_time or None,
             accessed=last_access_time or None,
             written=last_write_time or None,
         )
-        return self._drive.info(file_context)
+        return self.drive.info(file_context)
 
     @_answered
     def set_file_size(self, file_context: Opened, new_size: int, set_allocation_size: bool) -> None:
-        self._drive.set_size(file_context, new_size, is_allocation=bool(set_allocation_size))
+        self.drive.set_size(file_context, new_size, is_allocation=bool(set_allocation_size))
 
     # -- names --
 
     @_answered
     def can_delete(self, file_context: Opened, file_name: str) -> None:
-        self._drive.require_deletable(file_context)
+        self.drive.require_deletable(file_context)
 
     @_answered
     def rename(self, file_context: Opened, file_name: str, new_file_name: str, replace_if_exists: bool) -> None:
-        self._drive.rename(file_context, file_name, new_file_name, replaces=replace_if_exists)
+        self.drive.rename(file_context, file_name, new_file_name, replaces=replace_if_exists)
 
     @_caught
     def ll_read_directory(
@@ -245,12 +248,12 @@ class WinFspOperations(BaseFileSystemOperations):  # type: ignore[misc]  # winfs
 
     @_answered
     def read_directory(self, file_context: Opened, marker: str | None) -> list[dict[str, Any]]:
-        entries = self._drive.list(file_context, marker, file_context.room)
+        entries = self.drive.list(file_context, marker, file_context.room)
         return [{"file_name": name, **info} for name, info in entries]
 
     @_answered
     def get_dir_info_by_name(self, file_context: Opened, file_name: str) -> dict[str, Any]:
-        name, info = self._drive.entry(file_context, file_name)
+        name, info = self.drive.entry(file_context, file_name)
         return {"file_name": name, **info}
 
     @_caught

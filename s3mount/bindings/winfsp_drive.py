@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from s3mount.bindings.served import ServedFileSystem
+from s3mount.bindings.served import ServedFileSystem, Tell, TellNew
 from s3mount.bindings.winfsp_attributes import (
     KEPT,
     XATTR,
@@ -53,12 +53,21 @@ class WindowsDrive:
         self._read_only = read_only
         self._tree = WindowsTree(filesystem)
         self._attribute_locks = tuple(threading.Lock() for _ in range(ATTRIBUTE_LOCKS))
-        filesystem.watch(self._note_foreign)
         root = filesystem.getattr(ROOT_INO)
         self._caller = Caller(root.uid, root.gid, UMASK)
 
-    def _note_foreign(self, ino: Ino, name: str | None) -> None:
-        self._tree.folded.forget(ino)
+    def watch(self, tell: Tell, tell_new: TellNew) -> None:
+        """They hear of what others change, as the file system tells it."""
+
+        def changed(ino: Ino, name: str | None) -> None:
+            self._tree.folded.forget(ino)
+            tell(ino, name)
+
+        def new(parent: Ino, name: str) -> None:
+            self._tree.folded.added(parent, name)
+            tell_new(parent, name)
+
+        self._filesystem.watch(changed, new)
 
     # -- attributes ----------------------------------------------------------------------------------------------
 
@@ -166,7 +175,9 @@ class WindowsDrive:
             raise
         return opened
 
-    def open(self, path: str, granted_access: int) -> Opened:
+    def open(self, path: str, granted_access: int, *, deletes_on_close: bool) -> Opened:
+        if deletes_on_close:
+            self._require_writable()  # the driver does not, and a close cannot fail
         found = self._tree.find(path)
         ino, kind = found.attr.ino, kind_of(found.attr)
         opened = Opened(ino, kind, found.path, found.attr, self._attributes(ino))
@@ -184,6 +195,9 @@ class WindowsDrive:
         """Cut to nothing, with new attributes instead of or beside the old ones. It is due for backup."""
         require_file(opened)
         self._require_writable()
+        # winfsp.dll lets one through who replaces the file and does not ask to write into it.
+        if own_bits(self._attributes(opened.ino), opened.kind) & FileAttribute.READONLY:
+            raise AccessDenied(opened.path)
 
         def change(now: WindowsAttributes) -> WindowsAttributes:
             old = FileAttribute(0) if replaces else own_bits(now, opened.kind)

@@ -25,7 +25,7 @@ from s3mount.model import ROOT_INO, Attr, DirEntry, Ino
 log = logging.getLogger(__name__)
 
 NAMES_KEPT_MAX = 500_000
-# What others add in the bucket is not told to bindings: their names are found by another case this much later.
+# Names that others add are told one by one; those of a listing that was under way just then come this much later.
 BELIEVED_S = 30.0
 
 Names = dict[str, list[str]]

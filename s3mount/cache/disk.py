@@ -6,25 +6,22 @@ under its block file's lock. Raises OSError and nothing else, which callers tran
 """
 
 import contextlib
-import ctypes
 import errno
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from s3mount import host
 from s3mount.errors import FileTooLarge, FsError, IOFailure, NoSpace
+from s3mount.host import pread, pwrite
 from s3mount.model import Ino
 
 FOLDERS = 256
 MARK_NAME = "trust"
 PROBE_NAME = "probe"
-BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
 
-_FALLOC_FL_KEEP_SIZE = 1
-_FALLOC_FL_PUNCH_HOLE = 2
-_OPEN_FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_OPEN_FLAGS = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
 
 Buffer = bytes | bytearray | memoryview
 
@@ -101,49 +98,41 @@ class LocalFile:
         self._number = number
 
     def pread(self, size: int, offset: int) -> bytes:
-        data = _pread(self._number, size, offset)
+        data = pread(self._number, size, offset)
         if len(data) == size or not data:
             return data
         pieces = [data]
         while data and (size := size - len(data)):
             offset += len(data)
-            data = _pread(self._number, size, offset)
+            data = pread(self._number, size, offset)
             pieces.append(data)
         return b"".join(pieces)
 
     def pwrite(self, data: Buffer, offset: int) -> None:
-        written = _pwrite(self._number, data, offset)
+        written = pwrite(self._number, data, offset)
         rest = memoryview(data).cast("B")
         while written < len(rest):
             rest, offset = rest[written:], offset + written
-            written = _pwrite(self._number, rest, offset)
+            written = pwrite(self._number, rest, offset)
 
     def length(self) -> int:
         return os.fstat(self._number).st_size
 
     def truncate(self, length: int) -> None:
-        os.ftruncate(self._number, length)
+        host.truncate(self._number, length)
 
     def punch_hole(self, start: int, end: int) -> None:
-        self._fallocate(_FALLOC_FL_PUNCH_HOLE | _FALLOC_FL_KEEP_SIZE, start, end)
+        host.punch_hole(self._number, start, end)
 
     def allocate(self, start: int, end: int) -> None:
         try:
-            self._fallocate(_FALLOC_FL_KEEP_SIZE, start, end)
+            host.allocate(self._number, start, end)
         except OSError as error:
             if error.errno != errno.EOPNOTSUPP:
                 raise
 
-    def _fallocate(self, mode: int, start: int, end: int) -> None:
-        if _libc is None:
-            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-        while _libc.fallocate(self._number, mode, ctypes.c_int64(start), ctypes.c_int64(end - start)) != 0:
-            code = ctypes.get_errno()
-            if code != errno.EINTR:
-                raise OSError(code, os.strerror(code))
-
     def fdatasync(self) -> None:
-        getattr(os, "fdatasync", os.fsync)(self._number)
+        host.fdatasync(self._number)
 
     def close(self) -> None:
         os.close(self._number)
@@ -160,8 +149,8 @@ class LocalDisk:
         directory.chmod(0o700)
         for number in range(FOLDERS):
             (directory / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
-        _fsync_folder(directory)
-        _fsync_folder(directory.parent)
+        host.sync_folder(directory)
+        host.sync_folder(directory.parent)
         self._can_punch = self._probe()
 
     @property
@@ -170,7 +159,7 @@ class LocalDisk:
 
     def _probe(self) -> bool:
         path = self._directory / PROBE_NAME
-        file = LocalFile(os.open(path, _OPEN_FLAGS | os.O_CREAT, 0o600))
+        file = LocalFile(host.open_sparse(path, _OPEN_FLAGS | os.O_CREAT))
         try:
             file.truncate(8192)
             file.punch_hole(0, 4096)
@@ -186,7 +175,7 @@ class LocalDisk:
 
     def open(self, ino: Ino, *, create: bool) -> LocalFile:
         flags = _OPEN_FLAGS | (os.O_CREAT if create else 0)
-        return LocalFile(os.open(f"{self._directory}/{ino % FOLDERS:02x}/{ino:x}", flags, 0o600))
+        return LocalFile(host.open_sparse(f"{self._directory}/{ino % FOLDERS:02x}/{ino:x}", flags))
 
     def length(self, ino: Ino) -> int | None:
         try:
@@ -204,22 +193,13 @@ class LocalDisk:
                     yield Ino(int(name, 16))
 
     def fsync_directory(self, ino: Ino) -> None:
-        _fsync_folder(self._path(ino).parent)
+        host.sync_folder(self._path(ino).parent)
 
     def sync_all(self) -> bool:
-        if _libc is None:
-            return False
-        number = os.open(self._directory, os.O_RDONLY)
-        try:
-            return bool(_libc.syncfs(number) == 0)
-        finally:
-            os.close(number)
+        return host.sync_filesystem(self._directory)
 
     def boot_identity(self) -> bytes:
-        try:
-            return BOOT_ID_PATH.read_bytes().strip()
-        except OSError:
-            return b""
+        return host.boot_identity()
 
     def load_mark(self) -> bytes:
         try:
@@ -229,38 +209,11 @@ class LocalDisk:
 
     def store_mark(self, mark: bytes) -> None:
         draft = self._directory / f"{MARK_NAME}.new"
-        number = os.open(draft, _OPEN_FLAGS | os.O_CREAT | os.O_TRUNC, 0o600)
+        number = host.open_shared(draft, _OPEN_FLAGS | os.O_CREAT | os.O_TRUNC)
         try:
             os.write(number, mark)
             os.fsync(number)
         finally:
             os.close(number)
-        draft.replace(self._directory / MARK_NAME)
-        _fsync_folder(self._directory)
-
-
-def _fsync_folder(path: Path) -> None:
-    if sys.platform == "win32":
-        return  # Windows opens no folder for writing; NTFS journals names by itself.
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
-
-
-if sys.platform == "win32":
-
-    def _pread(number: int, size: int, offset: int) -> bytes:
-        os.lseek(number, offset, os.SEEK_SET)
-        return os.read(number, size)
-
-    def _pwrite(number: int, data: Buffer, offset: int) -> int:
-        os.lseek(number, offset, os.SEEK_SET)
-        return os.write(number, data)
-
-else:
-    _pread = os.pread
-    _pwrite = os.pwrite
-
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+        host.replace(draft, self._directory / MARK_NAME)
+        host.sync_folder(self._directory)

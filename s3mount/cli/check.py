@@ -3,20 +3,20 @@
 import json
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from s3mount.cli.find import client_of, living_mount
+from s3mount.cli.find import client_of, living_mount, place_of
 from s3mount.cli.mount import make_request
 from s3mount.cli.progress import plain_text
 from s3mount.config import ADDRESSING_STYLES, MountConfig
-from s3mount.control.mount_table import resolve_mountpoint
 from s3mount.errors import UsageError
 
 EXIT_DIFFERENCES: Final = 1
 EXIT_OWED: Final = 5
-_SETTINGS: Final = {
+SETTINGS: Final = {
     "endpoint-url": ("URL", "S3 server to talk to, as for mount."),
     "profile": ("NAME", "Profile of ~/.aws, as for mount."),
     "region": ("NAME", "Region of the bucket, as for mount."),
@@ -56,8 +56,9 @@ def exit_code_of(found: Sequence[Found]) -> int:
     return EXIT_DIFFERENCES if any(entry["weight"] == "difference" for entry in found) else EXIT_OWED
 
 
-def _with_settings(function: Callable[..., int]) -> Callable[..., int]:
-    for name, (metavar, text) in reversed(_SETTINGS.items()):
+def with_settings(function: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options of `SETTINGS`, which say where a bucket and its state folder are."""
+    for name, (metavar, text) in reversed(SETTINGS.items()):
         function = click.option(f"--{name}", metavar=metavar, help=text)(function)
     return function
 
@@ -66,21 +67,21 @@ def _with_settings(function: Callable[..., int]) -> Callable[..., int]:
 @click.argument("target", metavar="s3://BUCKET[/PREFIX]|MOUNTPOINT")
 @click.option("--repair", is_flag=True, help="Mend what is safe and say so; objects are never touched.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
-@_with_settings
+@with_settings
 def command(target: str, repair: bool, as_json: bool, **values: Any) -> int:
     """Compare index, cache and bucket, and tell each difference in a line.
 
     Exit code 0 when nothing was found, 1 when there are differences, 5 when something is owed to the bucket.
     """
-    settings = {name: values[name.replace("-", "_")] for name in _SETTINGS}
+    settings = {name: values[name.replace("-", "_")] for name in SETTINGS}
     given = {name: value for name, value in settings.items() if value is not None}
     if target.startswith("s3://"):
-        request = make_request(target, "/", given, (), (), os.environ)
+        request = make_request(target, Path(os.path.abspath(os.sep)), given, (), (), os.environ)
         found = _offline(request.config(), repair=repair)
     elif given:
         raise UsageError(f"--{next(iter(given))} goes with s3://BUCKET: the mount at {target} knows its own")
     else:
-        found = client_of(living_mount(resolve_mountpoint(target))).check(repair=repair)
+        found = client_of(living_mount(place_of(target))).check(repair=repair)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:

@@ -2,9 +2,8 @@
 
 import click
 
-from s3mount.cli.find import client_of, living_mount, timeout_option
+from s3mount.cli.find import client_of, living_mount, place_of, timeout_option
 from s3mount.cli.progress import DrainDisplay, files_text, show_owed
-from s3mount.control.mount_table import resolve_mountpoint
 from s3mount.errors import NotDrained
 
 
@@ -16,7 +15,7 @@ def command(mountpoint: str, timeout_s: float | None) -> int:
 
     Exit code 5 when the time is over or changes are parked with an error; what is left is named.
     """
-    path = resolve_mountpoint(mountpoint)
+    path = place_of(mountpoint)
     client = client_of(living_mount(path))
     with DrainDisplay() as display:
         owed = client.drain(deadline_s=timeout_s, progress=display.update)

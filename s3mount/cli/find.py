@@ -4,18 +4,30 @@ Used by `unmount`, `drain`, `status` and `refresh`.
 """
 
 import os
+import sys
 from pathlib import Path
 
 import click
 
+from s3mount import host
+from s3mount.bindings.windows_place import absolute_place
 from s3mount.config import parse_duration
+from s3mount.control.channel import channel_at
 from s3mount.control.client import ControlClient
+from s3mount.control.mount_table import resolve_mountpoint
 from s3mount.control.registry import MountEntry, Registry
 from s3mount.errors import MountPointUnusable, UsageError
 
 
+def place_of(text: str) -> Path:
+    """Where a drive is or is to be, absolute: a folder, and on Windows also a letter or a share. Raises UsageError."""
+    if sys.platform == "win32":
+        return Path(absolute_place(text, lambda root: root[0] in host.taken_letters()))
+    return resolve_mountpoint(text)
+
+
 def client_of(entry: MountEntry) -> ControlClient:
-    return ControlClient(Path(entry.socket))
+    return ControlClient(channel_at(Path(entry.socket)))
 
 
 def living_mount(mountpoint: Path) -> MountEntry:
@@ -36,7 +48,7 @@ def mount_above(path: str) -> tuple[MountEntry, str]:
     if found is None:
         raise MountPointUnusable(f"{path} is in no mount of s3mount (s3mount status lists what is mounted)")
     mountpoint, inside = found
-    return living_mount(mountpoint), f"/{inside}" if inside != Path() else "/"
+    return living_mount(mountpoint), f"/{inside.as_posix()}" if inside != Path() else "/"
 
 
 def _nearest(path: Path) -> tuple[Path, Path] | None:

@@ -36,6 +36,9 @@ _COMMANDS: Final = {
     "status": "s3mount.cli.status",
     "check": "s3mount.cli.check",
     "refresh": "s3mount.cli.refresh",
+    "doctor": "s3mount.cli.doctor.command",
+    "autostart": "s3mount.cli.autostart",
+    "selftest": "s3mount.cli.selftest",
     "demo": "s3mount.demo.command",
 }
 

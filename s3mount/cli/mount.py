@@ -12,14 +12,13 @@ from typing import Any, Final
 
 import click
 
+from s3mount.cli.find import place_of
 from s3mount.cli.group import exit_code_of, one_line
 from s3mount.cli.log import LOG_NAME, log_to
 from s3mount.cli.preflight import (
     check_fuse,
     check_mountpoint,
-    check_platform,
     free_bytes,
-    place_of,
     prepare_state_dir,
 )
 from s3mount.config import (
@@ -45,8 +44,9 @@ from s3mount.errors import (
     StoreError,
     Unreachable,
 )
+from s3mount.host import own_ids
 
-_BUCKETS_FOLDER: Final = "buckets"
+BUCKETS_FOLDER: Final = "buckets"
 _HELP: Final = {
     "endpoint-url": ("URL", "S3 server to talk to. Default: the AWS configuration, else AWS itself."),
     "profile": ("NAME", "Profile of ~/.aws to take credentials and region from."),
@@ -57,6 +57,10 @@ _HELP: Final = {
     "capacity": ("SIZE", "Size of the drive as df shows it.  [default: 1PiB]"),
     "atime": ("relatime|off", "Whether reading a file moves its access time.  [default: relatime]"),
     "hard-links": ("copy|deny", "Hard links: an object for each name, or refused.  [default: copy]"),
+    "junk": (
+        "local|bucket",
+        "Where files of Finder and Explorer are kept (.DS_Store).  [default: bucket; macOS: local]",
+    ),
     "fsync": ("local|remote", "What fsync waits for: the local disk, or S3.  [default: local]"),
     "write-back-delay": ("TIME", "How long a file must rest before it is uploaded.  [default: 1s]"),
     "metadata-ttl": ("TIME", "How long a listing of the bucket is believed.  [default: 60s]"),
@@ -89,15 +93,16 @@ class MountRequest:
 
     def config(self) -> MountConfig:
         """Raises UsageError."""
+        own_uid, own_gid = own_ids()
         return build_config(
             self.source,
             self.mountpoint,
             self.settings,
             self.flags,
             self.fuse_options,
-            state_root=state_root() / _BUCKETS_FOLDER,
-            own_uid=os.getuid(),
-            own_gid=os.getgid(),
+            state_root=state_root() / BUCKETS_FOLDER,
+            own_uid=own_uid,
+            own_gid=own_gid,
             free_bytes=free_bytes,
         )
 
@@ -111,7 +116,7 @@ class MountRequest:
 
 def make_request(
     source: str,
-    mountpoint: str,
+    mountpoint: Path,
     settings: Mapping[str, str],
     flags: Iterable[str],
     option_texts: Iterable[str],
@@ -123,7 +128,7 @@ def make_request(
     if "cache-dir" in merged:
         merged["cache-dir"] = os.path.abspath(os.path.expanduser(merged["cache-dir"]))
     all_flags = options.flags | frozenset(flags)
-    return MountRequest(source, place_of(mountpoint), merged, all_flags, options.fuse_options)
+    return MountRequest(source, mountpoint, merged, all_flags, options.fuse_options)
 
 
 def _endpoint_of(environment: Mapping[str, str]) -> dict[str, str]:
@@ -154,7 +159,7 @@ def serve_here(request: MountRequest, ready: ReadyPipe, *, is_background: bool) 
         log_to(config.state_dir / LOG_NAME if is_background else None, config.log_level)
         return _load_serve()(config, ready.ready)
     except StoreError as error:
-        refused = BucketUnavailable(f"cannot use {request.source}: {error}; {_what_to_do(error)}")
+        refused = BucketUnavailable(f"cannot use {request.source}: {error}; {what_to_do(error)}")
         ready.failed(one_line(str(refused)), refused.exit_code)
         raise refused from error
     except S3mountError as error:
@@ -178,7 +183,8 @@ def _load_serve() -> Callable[[MountConfig, Callable[[], None]], int]:
     return serve
 
 
-def _what_to_do(error: StoreError) -> str:
+def what_to_do(error: StoreError) -> str:
+    """What a person can try when the bucket was refused so."""
     match error:
         case Denied():
             return "check --profile, the credentials, and what they may do with this bucket"
@@ -222,8 +228,7 @@ def command(source: str, mountpoint: str, option_texts: tuple[str, ...], ready_f
     given = {name: value for name, value in settings.items() if value is not None}
     flags = [name for name in FLAG_SETTINGS if values[name.replace("-", "_")]]
     try:
-        request = make_request(source, mountpoint, given, flags, option_texts, os.environ)
-        check_platform()
+        request = make_request(source, place_of(mountpoint), given, flags, option_texts, os.environ)
     except MountError as error:
         ready.failed(one_line(str(error)), error.exit_code)
         raise

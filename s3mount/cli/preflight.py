@@ -13,18 +13,22 @@ from pathlib import Path
 from typing import Final
 
 from s3mount.bindings import load_binding
-from s3mount.bindings.windows_place import absolute_place
-from s3mount.control.mount_table import Liveness, find_mount, probe, resolve_mountpoint
+from s3mount.control.mount_table import Liveness, find_mount, probe
 from s3mount.errors import MountError, MountPointUnusable
+from s3mount.host import PROCESS_HOLDS_DRIVE
 from s3mount.private import check_folder, make_folder
 
-_FUSE_DEVICE: Final = Path("/dev/fuse")
-_FUSE_CONF: Final = Path("/etc/fuse.conf")
+FUSE_DEVICE: Final = Path("/dev/fuse")
+FUSE_CONF: Final = Path("/etc/fuse.conf")
 _HOW_TO_INSTALL: Final = "install it (Debian, Ubuntu: apt install fuse3)"
 
 
 def check_mountpoint(mountpoint: Path) -> None:
-    """Raises MountPointUnusable unless it is an empty directory that nothing is mounted on."""
+    """Raises MountPointUnusable unless it is an empty directory that nothing is mounted on; on Windows, a letter or a
+    name that is not taken."""
+    if PROCESS_HOLDS_DRIVE:
+        _check_free(mountpoint)
+        return
     mounted = find_mount(mountpoint)
     if mounted is not None:
         if mounted.is_fuse and probe(mountpoint) is not Liveness.ANSWERS:
@@ -45,38 +49,29 @@ def check_mountpoint(mountpoint: Path) -> None:
         raise MountPointUnusable(f"{mountpoint} is not empty: choose an empty directory")
 
 
-def check_fuse(*, allow_other: bool, device: Path = _FUSE_DEVICE, conf: Path = _FUSE_CONF) -> None:
+def _check_free(place: Path) -> None:
+    """A letter is looked at by the binding."""
+    if place.name and os.path.lexists(place):
+        raise MountPointUnusable(f"{place} is there already: choose a folder that is not, WinFsp makes it")
+    if place.name and not place.parent.is_dir():
+        raise MountPointUnusable(f"{place.parent} does not exist: make it, or choose another folder")
+
+
+def check_fuse(*, allow_other: bool, device: Path = FUSE_DEVICE, conf: Path = FUSE_CONF) -> None:
     """Raises MountPointUnusable when this system, or this user, cannot mount with FUSE."""
     if sys.platform == "linux":
-        _check_device(device)
+        check_device(device)
         if os.geteuid() != 0:
-            if shutil.which("fusermount3") is None:
-                raise MountPointUnusable(f"fusermount3 is missing: {_HOW_TO_INSTALL}")
-            if allow_other and not _others_may(conf):
-                raise MountPointUnusable(f"--allow-other needs the line user_allow_other in {conf}")
+            find_fusermount()
+            if allow_other:
+                check_others_may(conf)
     load_binding()
 
 
-def place_of(text: str) -> Path:
-    """Where the drive goes, absolute: a folder, and on Windows also a letter or a share. Raises UsageError."""
-    if sys.platform == "win32":
-        return Path(absolute_place(text, os.path.exists))
-    return resolve_mountpoint(text)
-
-
-def check_platform() -> None:
-    """Raises MountPointUnusable on Windows: first for a missing WinFsp, about which a person can do something."""
-    if sys.platform == "win32":
-        load_binding()
-        raise MountPointUnusable(
-            "s3mount cannot serve a drive on Windows yet: its control channel and its locks need a POSIX system; "
-            "docs/windows.md says what works and what is missing"
-        )
-
-
-def _check_device(device: Path) -> None:
+def check_device(device: Path = FUSE_DEVICE) -> None:
+    """Raises MountPointUnusable when this user may not open FUSE's device."""
     try:
-        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+        os.close(os.open(device, os.O_RDWR))
     except FileNotFoundError as error:
         raise MountPointUnusable(
             f"{device} is missing: load the module (modprobe fuse); in a container, start it with --device /dev/fuse"
@@ -90,11 +85,21 @@ def _check_device(device: Path) -> None:
         raise MountPointUnusable(f"{device} cannot be opened: {error.strerror}; load the fuse module") from error
 
 
-def _others_may(conf: Path) -> bool:
-    try:
-        return any(line.strip() == "user_allow_other" for line in conf.read_text(errors="replace").splitlines())
-    except OSError:
-        return False
+def find_fusermount() -> Path:
+    """The program that mounts for everybody but root. Raises MountPointUnusable when there is none."""
+    found = shutil.which("fusermount3")
+    if found is None:
+        raise MountPointUnusable(f"fusermount3 is missing: {_HOW_TO_INSTALL}")
+    return Path(found)
+
+
+def check_others_may(conf: Path = FUSE_CONF) -> None:
+    """Raises MountPointUnusable when only root may mount for other users."""
+    lines: list[str] = []
+    with contextlib.suppress(OSError):
+        lines = conf.read_text(errors="replace").splitlines()
+    if not any(line.strip() == "user_allow_other" for line in lines):
+        raise MountPointUnusable(f"--allow-other needs the line user_allow_other in {conf}")
 
 
 def prepare_state_dir(state_dir: Path) -> None:

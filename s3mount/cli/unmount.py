@@ -11,15 +11,16 @@ from typing import Final
 
 import click
 
-from s3mount.cli.find import client_of, timeout_option
+from s3mount.cli.find import client_of, place_of, timeout_option
 from s3mount.cli.progress import DrainDisplay, files_text, show_owed
 from s3mount.control.client import ControlClient
 from s3mount.control.detach import detach
-from s3mount.control.mount_table import Liveness, find_mount, probe, resolve_mountpoint
+from s3mount.control.mount_table import Liveness, find_mount, probe
 from s3mount.control.processes import wait_for_end
 from s3mount.control.protocol import ControlRefused, ControlUnreachable, OwedFile
 from s3mount.control.registry import MountEntry, Registry
 from s3mount.errors import MountError, MountPointUnusable, NotDrained
+from s3mount.host import PROCESS_HOLDS_DRIVE
 
 # However little time is left once the mount is detached, an orderly end is not mistaken for an unfinished one.
 _END_DEADLINE_S_MIN: Final = 10.0
@@ -50,7 +51,7 @@ def unmount(mountpoint: Path, *, drain: bool = True, timeout_s: float | None = N
 
 
 def _clear_dead(mountpoint: Path, entry: MountEntry | None) -> None:
-    mounted = find_mount(mountpoint)
+    mounted = None if PROCESS_HOLDS_DRIVE else find_mount(mountpoint)
     if mounted is None:
         raise MountPointUnusable(f"{mountpoint} is not mounted")
     is_ours = entry is not None or mounted.fstype == "fuse.s3mount"
@@ -81,12 +82,12 @@ def _detach_and_follow(client: ControlClient, entry: MountEntry, drain: bool, de
     try:
         with client.follow() as farewell:
             client.stop(drain=drain)
-            if find_mount(mountpoint) is not None:
+            if entry.is_mounted:
                 _detach(client, mountpoint)
             with DrainDisplay() as display:
                 owed = farewell.wait(_time_left(drain, deadline, end_deadline_s_min), display.update)
     except ControlUnreachable as error:
-        if find_mount(mountpoint) is not None:
+        if entry.is_mounted:
             raise
         text = f"{mountpoint} is unmounted, but its process ended without saying what is in the bucket; {_TAKEN_UP}"
         if drain:
@@ -104,6 +105,9 @@ def _detach_and_follow(client: ControlClient, entry: MountEntry, drain: bool, de
 
 
 def _detach(client: ControlClient, mountpoint: Path) -> None:
+    if PROCESS_HOLDS_DRIVE:
+        client.detach()
+        return
     try:
         detach(mountpoint)
     except MountPointUnusable:
@@ -127,5 +131,5 @@ def command(mountpoint: str, no_drain: bool, timeout_s: float | None) -> int:
     Exit code 0 only when the bucket holds everything (or with --no-drain). Exit code 5 when the time is over or changes
     are parked with an error: what is left is named, the mount stays up and goes on uploading.
     """
-    unmount(resolve_mountpoint(mountpoint), drain=not no_drain, timeout_s=timeout_s)
+    unmount(place_of(mountpoint), drain=not no_drain, timeout_s=timeout_s)
     return 0

@@ -10,11 +10,12 @@ from types import TracebackType
 from typing import Final
 
 from s3mount.config import MountConfig
-from s3mount.control.processes import start_time
+from s3mount.control.channel import channel_at
 from s3mount.control.protocol import ControlHandlers, OwedFile
 from s3mount.control.registry import MountEntry, Registry
 from s3mount.control.server import ControlServer
 from s3mount.errors import MountError
+from s3mount.host import start_time
 
 _UNKNOWN_START: Final = ""
 
@@ -40,7 +41,7 @@ class Announcement:
             socket=str(socket_path),
             state_dir=str(config.state_dir),
         )
-        self._server = ControlServer(socket_path, handlers)
+        self._server = ControlServer(channel_at(socket_path), handlers)
 
     def __enter__(self) -> "Announcement":
         try:

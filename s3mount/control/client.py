@@ -8,9 +8,9 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Final
 
+from s3mount.control.channel import Channel
 from s3mount.control.protocol import (
     ANSWER_BYTES_MAX,
     ControlRefused,
@@ -21,8 +21,6 @@ from s3mount.control.protocol import (
     decode,
     decode_owed,
     encode,
-    is_trusted,
-    socket_address,
 )
 
 ANSWER_DEADLINE_S: Final = 15.0
@@ -35,9 +33,9 @@ def _ignore_progress(_now: DrainProgress) -> None:
 
 
 class ControlClient:
-    def __init__(self, socket_path: Path, *, answer_deadline_s: float = ANSWER_DEADLINE_S) -> None:
+    def __init__(self, channel: Channel, *, answer_deadline_s: float = ANSWER_DEADLINE_S) -> None:
         """`answer_deadline_s`: how long the process may stay silent before it counts as not answering."""
-        self._path = socket_path
+        self._channel = channel
         self._answer_deadline_s = answer_deadline_s
 
     def status(self) -> dict[str, object]:
@@ -75,6 +73,11 @@ class ControlClient:
         with self._ask({"op": Operation.STOP.value, "drain": drain}) as answer:
             answer.result(None, _ignore_progress)
 
+    def detach(self) -> None:
+        """Have the process let go of its mount point, where only it can (Windows). Returns before it has."""
+        with self._ask({"op": Operation.DETACH.value}) as answer:
+            answer.result(None, _ignore_progress)
+
     @contextmanager
     def follow(self) -> Iterator["Farewell"]:
         """Be told what is still owed when the process ends. Enter before detaching: then no end goes unnoticed."""
@@ -83,13 +86,12 @@ class ControlClient:
 
     @contextmanager
     def _ask(self, request: Mapping[str, object]) -> Iterator["_Answer"]:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(self._answer_deadline_s)
+        try:
+            connection = self._channel.connect(self._answer_deadline_s)
+        except OSError as error:
+            raise ControlUnreachable(f"the mount process does not answer: {error}") from error
+        with connection:
             try:
-                with socket_address(self._path) as address:
-                    connection.connect(address)
-                if not is_trusted(connection):
-                    raise ControlUnreachable(f"{self._path} is another user's socket: it was asked nothing")
                 with suppress(BrokenPipeError):  # refused before it was asked: the answer says why
                     connection.sendall(encode(request))
             except OSError as error:

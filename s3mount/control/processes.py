@@ -1,6 +1,6 @@
 """Which process is meant: a pid together with its start time, since pids are used again.
 
-Used by control/registry.py, cli/ and demo/. Reads /proc where there is one; elsewhere a pid alone must do.
+Used by control/registry.py, cli/ and demo/. Who uses a folder is read from /proc, and known only where there is one.
 """
 
 import os
@@ -8,22 +8,10 @@ import time
 from pathlib import Path
 from typing import Final
 
+from s3mount.host import start_time
+
 _PROC: Final = Path("/proc")
 _POLL_INTERVAL_S: Final = 0.05
-
-
-def start_time(pid: int) -> str | None:
-    """When the process started, as a word to compare; "" where the system does not tell; None when no such process
-    runs. A zombie does not run."""
-    if not (_PROC / "self" / "stat").exists():
-        return "" if _answers_signals(pid) else None
-    try:
-        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
-    except OSError:
-        return None
-    # The second field is the program's name in parentheses and may hold blanks and parentheses itself.
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else fields[19]
 
 
 def is_running(pid: int, started: str) -> bool:
@@ -72,13 +60,3 @@ def _program_name(folder: Path) -> str:
         return (folder / "comm").read_text(errors="replace").strip()
     except OSError:
         return "a process"
-
-
-def _answers_signals(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -1,19 +1,14 @@
 """The words of the control socket: what is said between a mount process and the commands that ask it something.
 
-Used by control/server.py and control/client.py. One JSON object a line. A request is {"op": OP, …}; the answer is any
-number of {"progress": …} lines and then one {"result": …} or {"error": TEXT} line. Pure values and encoding, but for
-`socket_address`, which opens a folder, and `is_trusted`, which asks the kernel. Does not connect, listen or wait.
+Used by control/server.py, control/client.py and the channels. One JSON object a line. A request is {"op": OP, …}; the
+answer is any number of {"progress": …} lines and then one {"result": …} or {"error": TEXT} line. Pure values and
+encoding: how the two ends meet is channel.py's.
 """
 
 import json
-import os
-import socket
-import struct
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Final, Protocol
 
 from s3mount.errors import MountError
@@ -21,14 +16,13 @@ from s3mount.errors import MountError
 REQUEST_BYTES_MAX: Final = 16 << 10
 ANSWER_BYTES_MAX: Final = 64 << 20
 PROGRESS_INTERVAL_S: Final = 1.0
-# sun_path holds 108 bytes with its end on Linux, 104 on macOS and the BSDs.
-SOCKET_PATH_BYTES_MAX: Final = 103
 
 
 class Operation(Enum):
     STATUS = "status"
     DRAIN = "drain"
     STOP = "stop"
+    DETACH = "detach"
     FOLLOW = "follow"
     CHECK = "check"
     REFRESH = "refresh"
@@ -83,6 +77,10 @@ class ControlHandlers(Protocol):
         """Set what the process does once the mount is detached: end after draining (the default), or at once.
         Returns immediately; may be called again to change the answer. Does not detach."""
 
+    def detach(self) -> None:
+        """Let go of the mount point, where only the process can do that (Windows); returns at once. Raises MountError
+        elsewhere."""
+
 
 def encode(message: Mapping[str, object]) -> bytes:
     return json.dumps(message, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
@@ -104,27 +102,3 @@ def decode_owed(value: object) -> list[OwedFile]:
     if not isinstance(value, list):
         raise ValueError("not a list of owed files")
     return [OwedFile(path=str(file["path"]), cause=str(file["cause"])) for file in value]
-
-
-def is_trusted(connection: socket.socket) -> bool:
-    """Whether the other end is this user or root. Where the system cannot tell, the 0700 folder is the guard."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _pid, uid, _gid = struct.unpack("3i", credentials)
-    return uid in (os.geteuid(), 0)
-
-
-@contextmanager
-def socket_address(path: Path) -> Iterator[str]:
-    """An address for bind or connect that fits into a sockaddr however long the folder's name is.
-
-    Raises OSError when the folder is missing, or too long on a system without /proc."""
-    if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX:
-        yield str(path)
-        return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)

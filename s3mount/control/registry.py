@@ -19,6 +19,7 @@ from platformdirs import user_state_dir
 from s3mount.control.mount_table import find_mount
 from s3mount.control.processes import is_running
 from s3mount.errors import MountError
+from s3mount.host import PROCESS_HOLDS_DRIVE
 from s3mount.private import check_folder, make_folder
 
 _FOLDER: Final = "mounts"
@@ -44,6 +45,8 @@ class MountEntry:
 
     @property
     def is_mounted(self) -> bool:
+        if PROCESS_HOLDS_DRIVE:
+            return self.is_alive
         return find_mount(Path(self.mountpoint)) is not None
 
 
@@ -105,7 +108,7 @@ class Registry:
 
     def find(self, mountpoint: Path) -> MountEntry | None:
         """The newest living mount at that path, else the newest dead one still in the mount table, else None."""
-        at_path = [entry for entry in self.entries() if entry.mountpoint == str(mountpoint)]
+        at_path = [entry for entry in self.entries() if Path(entry.mountpoint) == mountpoint]
         return max(at_path, key=lambda entry: (entry.is_alive, entry.started_ns), default=None)
 
     def _file(self, mountpoint: Path, pid: int, suffix: str) -> Path:

@@ -2,21 +2,20 @@
 
 Built by control/announce.py. One thread accepts, one more serves each connection, at most `connections_max` at a time;
 each waits with a deadline for its request and for every send. Calls the handlers without any lock held. Answers
-only the user who owns the mount and root. Does not know what a mount is.
+only those whom its channel admits: the user who owns the mount, and root. Does not know what a mount is.
 """
 
 import contextlib
 import logging
-import os
 import select
 import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Final
 
+from s3mount.control.channel import Channel
 from s3mount.control.protocol import (
     PROGRESS_INTERVAL_S,
     REQUEST_BYTES_MAX,
@@ -27,8 +26,6 @@ from s3mount.control.protocol import (
     decode,
     encode,
     encode_owed,
-    is_trusted,
-    socket_address,
 )
 from s3mount.errors import MountError, S3mountError
 
@@ -65,10 +62,10 @@ class _Concluded(Exception):
 
 
 class ControlServer:
-    """Listens on `socket_path` (mode 0600; its folder must exist and be 0700) from start() to close()."""
+    """Listens on the channel from start() to close()."""
 
-    def __init__(self, socket_path: Path, handlers: ControlHandlers, *, connections_max: int = CONNECTIONS_MAX) -> None:
-        self._path = socket_path
+    def __init__(self, channel: Channel, handlers: ControlHandlers, *, connections_max: int = CONNECTIONS_MAX) -> None:
+        self._channel = channel
         self._handlers = handlers
         self._free_connections = threading.BoundedSemaphore(connections_max)
         self._ended = threading.Event()
@@ -82,16 +79,7 @@ class ControlServer:
 
     def start(self) -> None:
         """Listen. Raises OSError, with nothing left open, when the socket cannot be made."""
-        self._path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            with socket_address(self._path) as address:
-                listener.bind(address)
-                os.chmod(address, 0o600)
-            listener.listen(CONNECTIONS_MAX)
-        except OSError:
-            listener.close()
-            raise
+        listener = self._channel.listen()
         wake_read, wake_write = socket.socketpair()
         accepter = threading.Thread(
             target=self._accept_loop, args=(listener, wake_read), name="control-accept", daemon=True
@@ -101,7 +89,8 @@ class ControlServer:
 
     def conclude(self, owed: Sequence[OwedFile]) -> None:
         """Say so before what the handlers use is closed: from here on `status` is answered as it is now and `drain`
-        with `owed`, and no handler but `stop` is called. Waits up to CLOSE_DEADLINE_S for the calls in flight."""
+        with `owed`, and no handler but `stop` and
+        `detach` is called. Waits up to CLOSE_DEADLINE_S for the calls in flight."""
         conclusion = _Conclusion(dict(self._handlers.status()), list(owed))
         with self._calls_changed:
             self._conclusion = conclusion
@@ -137,7 +126,7 @@ class ControlServer:
             thread.join(max(0.0, deadline - time.monotonic()))
         for end in (listening.listener, listening.wake_read, listening.wake_write):
             end.close()
-        self._path.unlink(missing_ok=True)
+        self._channel.forget()
 
     def _accept_loop(self, listener: socket.socket, wake_read: socket.socket) -> None:
         while not self._ended.is_set():
@@ -175,7 +164,7 @@ class ControlServer:
                 self._threads.discard(threading.current_thread())
 
     def _answer(self, connection: socket.socket) -> None:
-        if not is_trusted(connection):
+        if not self._channel.admits(connection):
             _send(connection, {"error": "this mount belongs to another user"})
             return
         try:
@@ -202,6 +191,9 @@ class ControlServer:
                 return self._status()
             case Operation.STOP:
                 self._handlers.stop(bool(request.get("drain", True)))
+                return None
+            case Operation.DETACH:
+                self._handlers.detach()
                 return None
             case Operation.DRAIN:
                 return encode_owed(list(self._drain(request.get("deadline_s"), connection)))

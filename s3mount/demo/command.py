@@ -22,17 +22,18 @@ from urllib.parse import urlsplit
 import click
 from platformdirs import user_data_dir
 
-from s3mount.cli.find import client_of
+from s3mount.cli.find import client_of, place_of
 from s3mount.cli.mount import MountRequest, make_request, mount_in_background
 from s3mount.cli.preflight import check_fuse
 from s3mount.cli.progress import DrainDisplay, files_text, show_owed, size_text
 from s3mount.cli.unmount import unmount
 from s3mount.control.mount_table import resolve_mountpoint
-from s3mount.control.processes import is_running, start_time
+from s3mount.control.processes import is_running
 from s3mount.control.registry import MountEntry, Registry
 from s3mount.demo.sample import write_samples
 from s3mount.demo.seaweedfs import LOOPBACK, SeaweedServer, stop_process
 from s3mount.errors import MountError, MountPointUnusable, NotDrained
+from s3mount.host import start_time
 from s3mount.private import make_folder
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def _mounts_of(folder: DemoFolder) -> list[MountEntry]:
 
 def _request(folder: DemoFolder, endpoint_url: str, drive: Path) -> MountRequest:
     settings = {"endpoint-url": endpoint_url, "region": _REGION, "cache-dir": str(folder.cache_dir)}
-    return make_request(f"s3://{BUCKET}", str(drive), settings, (), (), {})
+    return make_request(f"s3://{BUCKET}", place_of(str(drive)), settings, (), (), {})
 
 
 def _ensure_mount(folder: DemoFolder, endpoint_url: str, wanted: Path | None) -> MountEntry:

@@ -18,6 +18,14 @@ from s3mount.model import ROOT_INO, Ino, Inode, ObjectKey
 CACHED_DENTRIES_MAX = 50_000  # 0.5 KB each
 LONG_COMPONENTS_MAX = 10_000
 UNKNOWN = Ino(-1)
+# So many names after a directory are looked at to find directories.
+BESIDE_MAX = 64
+_UNMET_BEYOND = (
+    "SELECT i.ino FROM (SELECT c.ino FROM"
+    f" (SELECT ino FROM dentry WHERE parent = ? AND name > ? ORDER BY name LIMIT {BESIDE_MAX}) AS b"
+    " CROSS JOIN dentry AS c ON c.parent = b.ino LIMIT ?) AS d"
+    " CROSS JOIN inode AS i ON i.ino = d.ino WHERE i.metadata_known = 0"
+)
 
 
 class Entry(NamedTuple):
@@ -82,8 +90,22 @@ class Dentries:
         sql = "SELECT ino, name FROM dentry INDEXED BY dentry_ino WHERE ino IN ({}) AND parent = ?"
         return {ino: from_column(name) for ino, name in self._database.rows_in(sql, inos, parent)}
 
+    def unmet_beyond(self, parent: Ino, name: str, count: int) -> list[Ino]:
+        """The first `count` entries of the directories that come after `name` in `parent`, of these whose attributes
+        are not known."""
+        return [Ino(ino) for (ino,) in self._database.rows(_UNMET_BEYOND, parent, _to_column(name), count)]
+
     def is_empty(self, parent: Ino) -> bool:
         return self._database.row("SELECT 1 FROM dentry WHERE parent = ? LIMIT 1", parent) is None
+
+    def is_empty_in_bucket(self, parent: Ino) -> bool:
+        """Whether nothing is in it but what is kept on this computer."""
+        # From the last name on: what is kept here in great number begins with a dot, before nearly all other names.
+        sql = (
+            "SELECT 1 FROM dentry AS d CROSS JOIN inode AS i ON i.ino = d.ino WHERE d.parent = ?"
+            " AND NOT (i.is_local AND i.remote_key IS NULL AND i.attempt_key IS NULL) ORDER BY d.name DESC LIMIT 1"
+        )
+        return self._database.row(sql, parent) is None
 
     def add(self, parent: Ino, name: str, inode: Inode, component: str | None = None) -> None:
         """Give `inode` a name, which stands for `component` of a key, or for what it tells. Its own link count is the

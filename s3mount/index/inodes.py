@@ -23,7 +23,10 @@ COUNTED_AT_ONCE = 20_000
 TOTALS_KEPT_TIMES = 20
 TOTALS_KEPT_S_MIN = 0.2
 COLUMNS = Inode._fields
-OWED = "nlink > 0 AND (content_generation > content_uploaded OR meta_generation > meta_uploaded)"
+OWED = (
+    "nlink > 0 AND (content_generation > content_uploaded OR meta_generation > meta_uploaded)"
+    " AND NOT (is_local AND remote_key IS NULL AND attempt_key IS NULL)"
+)
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM inode"
 INSERT = f"INSERT INTO inode ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
@@ -221,6 +224,17 @@ class Inodes:
                 staged = self._staged.get(ino)
                 if staged is not None:
                     self._set_staged(ino, staged._replace(meta_generation=staged.meta_generation + 1))
+
+    def release_local(self, due_ns: int) -> int:
+        """Nothing is for this computer alone any more: what was is owed. Returns how many that were."""
+        with self._database.locked():
+            sql = "SELECT COUNT(*) FROM inode INDEXED BY inode_local WHERE is_local"
+            (count,) = self._database.row(sql)
+            if count:
+                sql = "UPDATE inode SET is_local = 0, due_ns = ?, owed_since_ns = ? WHERE is_local"
+                self._database.write(sql, due_ns, self._clock.now_ns())
+                self._cache.clear()
+            return int(count)
 
     def with_attempt_at(self, key: ObjectKey, but: Ino | None = None) -> Inode | None:
         """An inode, other than `but`, whose write to `key` has no known outcome."""

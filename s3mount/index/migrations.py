@@ -70,8 +70,20 @@ def _from_2_to_3(connection: sqlite3.Connection) -> None:
     )
 
 
+def _from_3_to_4(connection: sqlite3.Connection) -> None:
+    """What is junk is a decision of the mount that makes it, so nothing is yet."""
+    connection.execute("ALTER TABLE inode ADD COLUMN is_local INTEGER NOT NULL DEFAULT 0")
+    connection.execute("DROP INDEX inode_owed")
+    connection.execute(
+        "CREATE INDEX inode_owed ON inode (due_ns)"
+        " WHERE nlink > 0 AND (content_generation > content_uploaded OR meta_generation > meta_uploaded)"
+        " AND NOT (is_local AND remote_key IS NULL AND attempt_key IS NULL)"
+    )
+    connection.execute("CREATE INDEX inode_local ON inode (ino) WHERE is_local")
+
+
 # STEPS[n] brings an index of version n to version n + 1 inside one transaction.
-STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1_to_2, 2: _from_2_to_3}
+STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1_to_2, 2: _from_2_to_3, 3: _from_3_to_4}
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:

@@ -7,7 +7,7 @@ digits, because an INTEGER column makes a REAL of a number or a text that large.
 prefix. NULL always means "none", never zero.
 """
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 DDL = """
 -- Facts about the index itself:
@@ -32,7 +32,8 @@ CREATE TABLE fact (
 --                       fetched yet
 --   rdev                block and character devices: st_rdev
 --   xattrs              JSON, name -> base64 of the value, of all extended attributes and ACLs; NULL: none
--- What has changed here, and how much of it the bucket has; owed exactly when ahead (and nlink > 0):
+-- What has changed here, and how much of it the bucket has; owed exactly when ahead (and nlink > 0, and not kept here,
+-- see is_local):
 --   content_generation  bumped by every change of the bytes; may be ahead of this row in memory while a file is open
 --   content_uploaded    the content_generation whose bytes are the object's
 --   meta_generation     bumped by every change of mode, owner, times, name
@@ -52,6 +53,8 @@ CREATE TABLE fact (
 --   attempt_key         a write to this key began and its outcome is not recorded: an object of ours may be there
 --   is_listed           directories: 1 when every child that the bucket had at some time is in dentry
 --   due_ns              owed work starts no earlier; MAX for parked work
+--   is_local            1: junk of a desktop system, kept here and never owed, for as long as remote_key and
+--                       attempt_key are NULL. Its content_generation stays ahead: its bytes are never evicted
 -- Hard links (index/links.py):
 --   link_of             the inode that this row's name stands for; this row is a shadow, and only write-back, listings
 --                       and checks look at it: it has a name and an object of its own, its attributes are what that
@@ -87,11 +90,14 @@ CREATE TABLE inode (
     xattrs             TEXT,
     link_of            INTEGER,
     link_group         TEXT,
-    remote_modified_ns INTEGER
+    remote_modified_ns INTEGER,
+    is_local           INTEGER NOT NULL DEFAULT 0
 );
 -- The write-back queue is this index: derived from the generations, so it cannot disagree with them.
 CREATE INDEX inode_owed ON inode (due_ns)
-    WHERE nlink > 0 AND (content_generation > content_uploaded OR meta_generation > meta_uploaded);
+    WHERE nlink > 0 AND (content_generation > content_uploaded OR meta_generation > meta_uploaded)
+    AND NOT (is_local AND remote_key IS NULL AND attempt_key IS NULL);
+CREATE INDEX inode_local ON inode (ino) WHERE is_local;
 CREATE INDEX inode_remote ON inode (remote_key) WHERE remote_key IS NOT NULL;
 CREATE INDEX inode_orphan ON inode (ino) WHERE nlink = 0;
 CREATE INDEX inode_attempt ON inode (attempt_key) WHERE attempt_key IS NOT NULL;

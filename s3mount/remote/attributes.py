@@ -6,7 +6,7 @@ Called by vfs when attributes are needed and by writeback before metadata is rew
 import logging
 import stat
 import threading
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,7 +17,7 @@ from s3mount.index import links
 from s3mount.index.index import Index
 from s3mount.model import Ino, Inode, ObjectInfo
 from s3mount.remote.flights import Flights
-from s3mount.remote.merge import ForeignObserver
+from s3mount.remote.observer import ForeignObserver
 from s3mount.store.base import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,8 @@ class AttributeReader:
         self._flights = Flights()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="attributes")
         self._lock = threading.Lock()
-        self._wanted: deque[Ino] = deque(maxlen=PREFETCH_MAX)
+        # In order, each once.
+        self._wanted: OrderedDict[Ino, None] = OrderedDict()
         self._workers = 0
 
     def ensure(self, ino: Ino, ask: Ask | None = None) -> None:
@@ -58,7 +59,9 @@ class AttributeReader:
     def prefetch(self, inos: Iterable[Ino]) -> None:
         """Ask for all of these in the background; what does not fit the queue is asked for when it is needed."""
         with self._lock:
-            self._wanted.extend(inos)
+            for ino in inos:
+                if len(self._wanted) < PREFETCH_MAX:
+                    self._wanted[ino] = None
             more = min(THREADS, len(self._wanted)) - self._workers
             self._workers += max(0, more)
         for _ in range(more):
@@ -70,9 +73,10 @@ class AttributeReader:
                 if not self._wanted:
                     self._workers -= 1
                     return
-                ino = self._wanted.popleft()
+                ino, _ = self._wanted.popitem(last=False)
             try:
-                self.ensure(ino)
+                if not self._flights.is_running(ino):
+                    self.ensure(ino)
             except StoreError as error:
                 log.debug("prefetch of attributes of ino %d failed: %s", ino, error)
             except Exception:

@@ -16,7 +16,8 @@ from s3mount.model import Ino, Inode, ObjectKey
 from s3mount.remote.defaults import Defaults
 from s3mount.remote.flights import Flights
 from s3mount.remote.guard import WriteGuard
-from s3mount.remote.merge import DirectoryMerge, ForeignObserver
+from s3mount.remote.merge import DirectoryMerge
+from s3mount.remote.observer import ForeignObserver
 from s3mount.remote.walk import Walk, WalkContext
 from s3mount.remote.walks import Walks
 from s3mount.store.base import ObjectStore

@@ -6,7 +6,8 @@ Rules, in this order, for a key of the listing:
   - a key that a write of ours is, or was, under way to: not looked at
   - the remote_key of the inode at this name: another ETag is a foreign change, taken over unless local work is owed
     (then the upload meets the foreign object and keeps both)
-  - the key of an inode here that has no object yet: left alone, the upload will meet the object
+  - the key of an inode here that has no object yet: left alone, the upload will meet the object; what is kept here,
+    and never uploaded, makes way
   - otherwise a new inode, with the mount's default attributes until its metadata is asked for, under the name that the
     key's last component has (names.py)
 The directory's own key is its marker's, or with content an object like any other, of the empty component (keys.py).
@@ -19,9 +20,8 @@ and the directory is shown after.
 
 import logging
 import stat
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 from s3mount import keys, names
 from s3mount.clock import Clock
@@ -31,6 +31,7 @@ from s3mount.index.listed import Child
 from s3mount.model import Ino, Inode, ObjectInfo, ObjectKey
 from s3mount.remote.defaults import Defaults
 from s3mount.remote.guard import WriteGuard
+from s3mount.remote.observer import LostName, MergeResult
 from s3mount.remote.seen import SeenComponents
 from s3mount.store.base import ListPage
 
@@ -38,46 +39,6 @@ log = logging.getLogger(__name__)
 
 SWEPT_AT_ONCE = 1000
 SIMPLE_TIMES = range(1 << 63)  # those that the index keeps as numbers
-
-
-class LostName(NamedTuple):
-    """An inode, and the directory and name it had there."""
-
-    ino: Ino
-    parent: Ino
-    name: str
-
-
-class ForeignObserver(Protocol):
-    """Who empties the cache of what someone else changed. Called under no lock, but where it says so."""
-
-    def replaced(self, ino: Ino, info: ObjectInfo) -> None:
-        """The object behind `ino` is now the version `info`: take it over, cached bytes first."""
-
-    def outdated(self, ino: Ino) -> None:
-        """The cached bytes of `ino` are of a version that is gone: drop them, and let no open handle read on. Called
-        under the inode lock."""
-
-    def removed(self, lost: Iterable[LostName]) -> None:
-        """These inodes have lost their names: forget them."""
-
-    def is_open(self, ino: Ino) -> bool:
-        """Whether a handle names this very inode, so that it must stay one. Inside an index transaction."""
-
-
-@dataclass
-class MergeResult:
-    """What is to be told to the observer once the merge's transaction is over."""
-
-    replaced: list[tuple[Ino, ObjectInfo]] = field(default_factory=list)
-    removed: list[LostName] = field(default_factory=list)
-
-    def tell(self, observer: ForeignObserver) -> None:
-        for ino, info in self.replaced:
-            observer.replaced(ino, info)
-        observer.removed(self.removed)
-        self.replaced.clear()
-        self.removed.clear()
 
 
 class DirectoryMerge:
@@ -97,6 +58,7 @@ class DirectoryMerge:
         self._seen = SeenComponents()  # those of prefixes end in "/"
         self._swept: Any = ""  # up to this name, in the order of Listed.children
         self._late: list[ObjectInfo | ObjectKey] = []
+        self._is_listed_again = False
         self.result = MergeResult()
 
     def page(self, page: ListPage) -> None:
@@ -104,6 +66,7 @@ class DirectoryMerge:
             directory = self._index.inodes.find(self._dir_ino)
             if directory is None or directory.remote_key != self._dir_key:
                 return  # removed or moved meanwhile; what the page says is about a place that is not ours any more
+            self._is_listed_again = directory.is_listed
             for key in page.prefixes:
                 self._merge_prefix(key)
             for info in self._merge_simple(page.objects):
@@ -173,6 +136,7 @@ class DirectoryMerge:
                 Ino(0), self._defaults.file_mode, self._defaults.uid, self._defaults.gid, 0, 0, 0, metadata_known=False
             )
             listed.add_files(self._dir_ino, {name: others[name] for name in simple if name in new}, like)
+            self._note_new(*new)
         for name in known | new:
             self._seen.add(name)
         return [*rest, *(info for name, info in others.items() if name not in new)]
@@ -229,7 +193,12 @@ class DirectoryMerge:
                 self.result.replaced.append((owner.ino, info))
             elif owner.remote_etag == info.etag:
                 self._note_modified(owner, info)
-        elif there is None:
+        elif there is not None:
+            kept = self._index.inodes.get(there[1])
+            if kept.is_kept_here:
+                self._remove_subtree(self._dir_ino, there[0], kept)
+                self._add_file(there[0], component, info)
+        else:
             name = names.shown(component, is_dir=False)
             if self._index.dentries.lookup(self._dir_ino, name) is None:
                 self._add_file(name, component, info)
@@ -263,6 +232,11 @@ class DirectoryMerge:
             remote_size=info.size, metadata_known=False, remote_modified_ns=info.last_modified_ns,
         )  # fmt: skip
         self._index.create(self._dir_ino, name, inode, component)
+        self._note_new(name)
+
+    def _note_new(self, *names_there: str) -> None:
+        if self._is_listed_again:
+            self.result.added += [(self._dir_ino, name) for name in names_there]
 
     def _merge_prefix(self, key: ObjectKey, *, is_late: bool = False) -> None:
         component = key[len(self._dir_key) : -1]
@@ -278,6 +252,9 @@ class DirectoryMerge:
             return
         self._seen.add(f"{component}/")
         if there is not None:
+            kept = self._index.inodes.get(there[1])
+            if kept.is_kept_here:
+                self._index.inodes.update(kept._replace(is_local=False))
             return
         name = names.shown(component, is_dir=True)
         occupant = self._index.dentries.lookup(self._dir_ino, name)
@@ -294,6 +271,7 @@ class DirectoryMerge:
             remote_key=key, metadata_known=False,
         )  # fmt: skip
         self._index.create(self._dir_ino, name, inode, component)
+        self._note_new(name)
 
     def _make_room(self, name: str, occupant: Inode) -> bool:
         """Show a file under another name than that of the directory that its key is a prefix of; False when work of
@@ -340,6 +318,8 @@ class DirectoryMerge:
             return True
         for _, ino in self._index.dentries.children(directory.ino):
             child = self._index.inodes.get(ino)
+            if child.is_kept_here:
+                continue
             child_key = self._index.dentries.path_key(child)
             if self._is_busy(child) or child.remote_key != child_key:
                 return True

@@ -21,7 +21,8 @@ from s3mount.index.index import Index
 from s3mount.model import Ino, Inode, ObjectInfo, ObjectKey
 from s3mount.remote.defaults import Defaults
 from s3mount.remote.guard import WriteGuard
-from s3mount.remote.merge import DirectoryMerge, ForeignObserver
+from s3mount.remote.merge import DirectoryMerge
+from s3mount.remote.observer import ForeignObserver
 from s3mount.store.base import ListPage, ObjectStore
 
 log = logging.getLogger(__name__)

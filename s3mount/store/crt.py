@@ -4,7 +4,6 @@ Used by S3Store from many threads. Sends requests with small replies as they are
 errors. Host, scheme and addressing are botocore's choice, credentials come from its chain.
 """
 
-import io
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -29,6 +28,7 @@ from botocore.exceptions import NoCredentialsError
 
 from s3mount.errors import Unreachable
 from s3mount.store.base import Body
+from s3mount.store.body_stream import BodyStream
 from s3mount.store.s3_client import Boto
 from s3mount.store.s3_errors import Silent
 from s3mount.store.settings import StoreSettings
@@ -103,8 +103,7 @@ class CrtClient:
         fields = [("Host", self._host), *headers]
         stream = None
         if body is not None:
-            # BytesIO shares `bytes` and copies the rest, so a request that is given up cannot read a reused buffer.
-            stream = io.BytesIO(body)
+            stream = BodyStream(body)
             fields.append(("Content-Length", str(len(body))))
         http_request = HttpRequest(method, f"{path}?{query}" if query else path, HttpHeaders(fields), stream)
         reply = CrtReply()

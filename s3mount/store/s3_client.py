@@ -13,6 +13,7 @@ import boto3
 import botocore.session
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError
 
 if TYPE_CHECKING:
@@ -39,11 +40,16 @@ class Boto:
     ca_bundle: str | None
 
 
+def find_credentials(profile: str | None) -> Credentials | None:
+    """What the standard AWS chain leads to now. Raises botocore's exceptions; may take a few seconds, as `build`."""
+    return botocore.session.Session(profile=profile).get_credentials()
+
+
 def build(settings: StoreSettings, count: Callable[[str], None]) -> Boto:
     """Make the client. Raises botocore's exceptions, e.g. for an unknown profile, and UsageError for its endpoint.
     Finding credentials may ask the instance metadata service, for a few seconds when there is none."""
     core = botocore.session.Session(profile=settings.profile)
-    provider = RereadProvider(lambda: botocore.session.Session(profile=settings.profile).get_credentials())
+    provider = RereadProvider(lambda: find_credentials(settings.profile))
     core.register_component("credential_provider", provider)
     session = boto3.Session(botocore_session=core, region_name=settings.region)
     region = session.region_name or DEFAULT_REGION

@@ -7,7 +7,7 @@ an index transaction and looks everything up again, since the tree may have chan
 import logging
 from dataclasses import dataclass
 
-from s3mount import keys
+from s3mount import junk, keys
 from s3mount.cache.filecache import FileCache
 from s3mount.clock import Clock
 from s3mount.config import CAPACITY_BYTES
@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 class VfsOptions:
     """`fsync_remote`: fsync returns when S3 has the file. Deadlines in seconds; `offline_timeout_s`: how long an
     operation waits for an S3 that gives no sign of life. `capacity_bytes`: what statfs shows as the drive's size.
-    `is_relatime`: reading moves atime, as mount(8) describes relatime."""
+    `is_relatime`: reading moves atime, as mount(8) describes relatime. `keeps_junk`: what junk.py names stays on this
+    computer."""
 
     read_only: bool = False
     fsync_remote: bool = False
@@ -44,6 +45,7 @@ class VfsOptions:
     offline_timeout_s: float = 30.0
     capacity_bytes: int = CAPACITY_BYTES
     is_relatime: bool = True
+    keeps_junk: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +149,19 @@ class VfsContext:
             return inode
         return inode._replace(meta_generation=inode.meta_generation + 1, due_ns=self.due_ns())
 
-    def touch_directory(self, ino: Ino) -> None:
+    def is_junk(self, directory: Inode, name: str, *, is_dir: bool) -> bool:
+        """Whether what gets this name in `directory` is to stay on this computer."""
+        return self.options.keeps_junk and (directory.is_kept_here or junk.is_junk(name, is_dir=is_dir))
+
+    def touch_directory(self, ino: Ino, *, is_told: bool = True) -> None:
         """A name was added to or taken from this directory: its times move, and the bucket learns of it if it has
-        or must have a marker object. A directory that lives by its children alone gets one when the last is gone."""
+        or must have a marker object; with `is_told` False only if it must have one. A directory that lives by its
+        children alone gets one when the last is gone."""
         now_ns = self.clock.now_ns()
         inode = self.index.inodes.get(ino)._replace(mtime_ns=now_ns, ctime_ns=now_ns)
         has_marker = inode.remote_etag is not None or inode.is_owed
-        if has_marker or self.index.dentries.is_empty(ino):
+        is_owing = is_told if has_marker else not inode.is_kept_here and self.index.dentries.is_empty_in_bucket(ino)
+        if is_owing:
             inode = self.with_meta_owed(inode)
         self.index.inodes.update(inode)
 

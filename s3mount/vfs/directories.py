@@ -9,6 +9,7 @@ from array import array
 
 from s3mount.index.index import Index
 from s3mount.model import Attr, DirEntry, Fh, Ino, Inode
+from s3mount.vfs.attributes_ahead import AttributesAhead
 from s3mount.vfs.context import VfsContext
 from s3mount.vfs.handles import DirHandle
 
@@ -21,6 +22,7 @@ class Directories:
     def __init__(self, context: VfsContext):
         self._context = context
         self._index: Index = context.index
+        self._ahead = AttributesAhead(context.index, context.attributes, context.prefetch, context.clock)
 
     def open(self, ino: Ino) -> Fh:
         """Raises NotADirectory, NotFound, StoreError."""
@@ -80,6 +82,8 @@ class Directories:
         if place < PREFETCHED_MAX:
             fetched = context.prefetch.listed(handle.ino, files, is_start=place == 0)
             context.attributes.prefetch([ino for ino in unknown if ino not in fetched])
+        if place == 0:
+            self._ahead.listed(handle.ino, has_directories=any(inode.is_dir for inode in found.values()))
         return entries
 
 

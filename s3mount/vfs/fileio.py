@@ -27,7 +27,7 @@ from s3mount.index import links
 from s3mount.index.schema import DUE_NEVER
 from s3mount.model import Caller, Fh, Ino, Inode
 from s3mount.vfs.context import VfsContext
-from s3mount.vfs.handles import FileHandle
+from s3mount.vfs.handles import ACCESS_MODES, FileHandle
 from s3mount.vfs.privileges import without_privileges
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class FileIO:
         """Raises Stale when the inode went away since it was looked up: the kernel then looks the name up again, and
         finds what was renamed over it."""
         context = self._context
-        if flags & (os.O_ACCMODE | os.O_TRUNC):
+        if flags & (ACCESS_MODES | os.O_TRUNC):
             context.require_writable()
         inode = links.identity(self._index, ino)
         if inode is None:
@@ -57,7 +57,7 @@ class FileIO:
             if inode is None or inode.is_lost:
                 raise Stale("removed or replaced meanwhile")
             fh = context.handles.open_file(inode.ino, flags, must_be_read=self._notes_access(inode))
-        if flags & (os.O_ACCMODE | os.O_TRUNC) == os.O_RDONLY:
+        if flags & (ACCESS_MODES | os.O_TRUNC) == os.O_RDONLY:
             context.prefetch.opened(inode.ino)
         if flags & os.O_TRUNC:
             try:

@@ -19,7 +19,7 @@ from s3mount.vfs.context import VfsContext
 from s3mount.vfs.directories import Directories
 from s3mount.vfs.failures import fs_errors_only
 from s3mount.vfs.fileio import FileIO
-from s3mount.vfs.foreign_changes import Tell
+from s3mount.vfs.foreign_changes import Tell, TellNew
 from s3mount.vfs.hard_links import HardLinks
 from s3mount.vfs.namespace import Namespace
 from s3mount.vfs.privileges import CAPABILITIES
@@ -43,10 +43,17 @@ class FileSystem:
         self._xattrs = Xattrs(context)
         self.offline_timeout_s = context.options.offline_timeout_s
 
-    def watch(self, tell: Tell) -> None:
+    def watch(self, tell: Tell, tell_new: TellNew | None = None) -> None:
         """`tell` hears of what others change in the bucket, as soon as it is known here: (ino, None) when content and
-        attributes are not what they were, (parent, name) when a name is gone. It must not block or call back."""
-        self._context.foreign.watch(tell)
+        attributes are not what they were, (parent, name) when a name is gone. `tell_new` hears of (parent, name) that
+        is new in a directory listed before. Neither may block or call back."""
+        self._context.foreign.watch(tell, tell_new)
+
+    @fs_errors_only
+    def place(self, ino: Ino) -> tuple[Ino, str] | None:
+        """The directory and the name of an inode, one of them when it has several; None for the root, and for what has
+        none (any more). Asks the index alone."""
+        return self._context.index.dentries.place(ino)
 
     # -- attributes ----------------------------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ from s3mount.index.index import Index
 from s3mount.locks import InodeLocks
 from s3mount.model import Ino, Inode, ObjectInfo
 from s3mount.remote.defaults import Defaults
-from s3mount.remote.merge import LostName, is_foreign_change, replaced_inode
+from s3mount.remote.merge import is_foreign_change, replaced_inode
+from s3mount.remote.observer import LostName
 from s3mount.vfs.departed import Departed
 from s3mount.vfs.handles import Handles
 
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 # (ino, None): content and attributes of this inode are not what they were; (parent, name): the name is gone.
 Tell = Callable[[Ino, str | None], None]
+# This name is new in that directory, or names something else now.
+TellNew = Callable[[Ino, str], None]
 
 
 class ForeignChanges:
@@ -36,10 +39,12 @@ class ForeignChanges:
         self._clock = clock
         self._departed = departed
         self._tell: Tell = _to_nobody
+        self._tell_new: TellNew = _to_nobody
 
-    def watch(self, tell: Tell) -> None:
-        """From now on `tell` hears of each change, from any thread, perhaps under the inode lock: it must not block."""
+    def watch(self, tell: Tell, tell_new: TellNew | None) -> None:
+        """From now on they hear of each change, from any thread, perhaps under the inode lock: they must not block."""
         self._tell = tell
+        self._tell_new = _to_nobody if tell_new is None else tell_new
 
     def replaced(self, ino: Ino, info: ObjectInfo) -> None:
         """Take the new version over, unless local work is owed by now: then the upload meets it.
@@ -71,6 +76,7 @@ class ForeignChanges:
                     self._give_name_to_theirs(inode, info, *place)
             if place is not None:
                 self._tell(*place)
+                self._tell_new(*place)
             # Again: what was asked for since `outdated` was answered with the old attributes.
             self._tell(ino, None)
 
@@ -96,6 +102,7 @@ class ForeignChanges:
             new = Inode(Ino(0), 0, 0, 0, 0, 0, 0, remote_key=info.key)
             self._index.create(*place, replaced_inode(new, info, self._defaults, now_ns), component)
         self._tell(*place)
+        self._tell_new(*place)
         self._tell(ino, None)
         return True
 
@@ -137,6 +144,10 @@ class ForeignChanges:
                 self._cache.discard(ino)
             self._tell(parent, name)
             self._tell(ino, None)
+
+    def added(self, new: Iterable[tuple[Ino, str]]) -> None:
+        for parent, name in new:
+            self._tell_new(parent, name)
 
 
 def _to_nobody(ino: Ino, name: str | None) -> None:

@@ -16,6 +16,8 @@ from s3mount.errors import BadHandle
 from s3mount.model import DirEntry, Fh, Ino
 
 REMEMBERED_MAX = 100_000
+# The bits of open's flags that say what for. Windows has no name for them.
+ACCESS_MODES = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +32,11 @@ class FileHandle:
 
     @property
     def can_read(self) -> bool:
-        return self.flags & os.O_ACCMODE in (os.O_RDONLY, os.O_RDWR)
+        return self.flags & ACCESS_MODES in (os.O_RDONLY, os.O_RDWR)
 
     @property
     def can_write(self) -> bool:
-        return self.flags & os.O_ACCMODE in (os.O_WRONLY, os.O_RDWR)
+        return self.flags & ACCESS_MODES in (os.O_WRONLY, os.O_RDWR)
 
     @property
     def appends(self) -> bool:

@@ -19,8 +19,8 @@ class HardLinks:
         self._index = context.index
 
     def link(self, ino: Ino, parent: Ino, name: str) -> Inode:
-        """One more name for a file; survives kill -9 on return. Raises Exists, NotPermitted for a directory and where
-        hard links are not wanted, TooManyLinks, NotFound when the file has no name any more."""
+        """One more name for a file; survives kill -9 on return. Raises Exists, NotPermitted for a directory, for what
+        is kept here and where hard links are not wanted, TooManyLinks, NotFound when the file has no name any more."""
         context = self._context
         context.require_writable()
         if not context.options.has_hard_links:
@@ -34,6 +34,8 @@ class HardLinks:
             inode = context.live(ino)
             if self._index.dentries.lookup(parent, name) is not None:
                 raise Exists(name)
+            if inode.is_kept_here:
+                raise NotPermitted("a desktop system's file, which is for this computer alone")
             if inode.nlink == 0:
                 raise NotFound("the file was removed")
             if inode.nlink >= LINKS_MAX:

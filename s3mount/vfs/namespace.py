@@ -115,11 +115,11 @@ class Namespace:
         inode = Inode(
             Ino(0), mode, caller.uid, gid, size, now_ns, now_ns, nlink=2 if is_dir else 1, target=target,
             content_generation=content_generation, meta_generation=1, is_listed=is_dir, due_ns=context.due_ns(),
-            rdev=rdev, xattrs=xattrs,
+            rdev=rdev, xattrs=xattrs, is_local=context.is_junk(directory, name, is_dir=is_dir),
         )  # fmt: skip
         require_room(inode)
         inode = self._index.create(parent, name, inode)
-        context.touch_directory(parent)
+        context.touch_directory(parent, is_told=not inode.is_kept_here)
         return inode
 
     def unlink(self, parent: Ino, name: str) -> None:
@@ -133,7 +133,7 @@ class Namespace:
             if inode.is_dir:
                 raise IsADirectory(name)
             dropped = self._remove_name(parent, name, inode)
-            context.touch_directory(parent)
+            context.touch_directory(parent, is_told=not inode.is_kept_here)
         self._after_removal(inode.ino, dropped)
 
     def remove_directory(self, parent: Ino, name: str) -> None:
@@ -150,7 +150,7 @@ class Namespace:
             if not self._index.dentries.is_empty(inode.ino):
                 raise NotEmpty(name)
             dropped = self._remove_name(parent, name, inode)
-            context.touch_directory(parent)
+            context.touch_directory(parent, is_told=not inode.is_kept_here)
         self._after_removal(inode.ino, dropped)
 
     def _refresh_if_directory(self, parent: Ino, name: str) -> None:
@@ -208,8 +208,8 @@ class Namespace:
             row = self._hard_links.row(old_parent, old_name, source)
             self._index.dentries.remove(old_parent, old_name, row)
             self._index.dentries.add(new_parent, new_name, row)
-            moved = self._index.inodes.get(row.ino)._replace(ctime_ns=context.clock.now_ns())
-            self._index.inodes.update(context.with_meta_owed(moved))
+            replaces_object = target is not None and not target.is_kept_here
+            self._index.inodes.update(self._moved(row.ino, new_parent, new_name, replaces_object=replaces_object))
             self._hard_links.moved(row)
             context.touch_directory(old_parent)
             if new_parent != old_parent:
@@ -236,8 +236,7 @@ class Namespace:
             rows = [self._hard_links.row(*place, inode) for place, inode in zip(places, (one, other), strict=True)]
             moves = ((rows[0], places[0], places[1]), (rows[1], places[1], places[0]))
             for row, _, (parent, name) in moves:
-                if row.ino == parent or row.ino in index.dentries.ancestors(parent):
-                    raise InvalidArgument("a directory cannot become its own subdirectory")
+                self._check_move(row, parent)
                 context.require_key(context.live_directory(parent), name, is_dir=row.is_dir)
             for row, _, _ in moves:
                 if row.is_dir:
@@ -246,17 +245,34 @@ class Namespace:
                 index.dentries.remove(parent, name, row)
             for row, _, (parent, name) in moves:
                 index.dentries.add(parent, name, row)
-                moved = index.inodes.get(row.ino)._replace(ctime_ns=context.clock.now_ns())
-                index.inodes.update(context.with_meta_owed(moved))
+                index.inodes.update(self._moved(row.ino, parent, name))
                 self._hard_links.moved(row)
             for parent in {old_parent, new_parent}:
                 context.touch_directory(parent)
         context.writeback.notify()
 
+    def _moved(self, ino: Ino, parent: Ino, name: str, *, replaces_object: bool = False) -> Inode:
+        """The row of what has just got this name: owed there, or kept here. What the bucket has of it, or of what it
+        replaces, is not taken away: that follows its name, whatever it is, and so does all of a directory."""
+        context = self._context
+        row = self._index.inodes.get(ino)._replace(ctime_ns=context.clock.now_ns())
+        if not row.is_dir:
+            is_free = row.remote_key is None and row.attempt_key is None and row.link_of is None and row.nlink == 1
+            is_junk = context.is_junk(context.live_directory(parent), name, is_dir=False)
+            row = row._replace(is_local=is_free and is_junk and not replaces_object)
+        return context.with_meta_owed(row)
+
+    def _check_move(self, source: Inode, new_parent: Ino) -> None:
+        if not source.is_dir:
+            return
+        if new_parent == source.ino or source.ino in self._index.dentries.ancestors(new_parent):
+            raise InvalidArgument("a directory cannot become its own subdirectory")
+        if source.is_kept_here:
+            raise NotPermitted("a desktop system's directory stays where it is")
+
     def _check_rename(self, source: Inode, target: Inode | None, new_parent: Ino) -> None:
         """What rename(2) refuses, by type and place of both sides."""
-        if source.is_dir and (new_parent == source.ino or source.ino in self._index.dentries.ancestors(new_parent)):
-            raise InvalidArgument("a directory cannot become its own subdirectory")
+        self._check_move(source, new_parent)
         if target is None:
             return
         if target.ino == ROOT_INO:

@@ -50,6 +50,11 @@ class Prefetch:
     def is_on(self) -> bool:
         return self._tours.bytes_max > 0
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether files were opened to be read lately."""
+        return self._tours.is_open_lately(self._clock.monotonic_s())
+
     def listed(self, directory: Ino, files: Sequence[tuple[Ino, int]], *, is_start: bool) -> set[Ino]:
         """`directory` was listed and has these files, in this order, each with its size, or they come after those told
         before. Returns those that are being fetched now, whose metadata comes with their bytes."""

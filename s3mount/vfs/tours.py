@@ -45,7 +45,7 @@ class Tours:
         self._lock = threading.Lock()
         self._tours: LRUCache[Ino, _Tour] = LRUCache(TOURS_MAX)
         self._streak = 0
-        self._opened_s = 0.0
+        self._opened_s = float("-inf")
         # In order of the moment at which they were said: size and moment.
         self._ahead: dict[Ino, tuple[int, float]] = {}
         self._ahead_bytes = 0
@@ -56,7 +56,7 @@ class Tours:
         """A program lists `directory`, which has these files, in this order: from its start on, or after those told
         before. Returns those to fetch now."""
         with self._lock:
-            if now_s - self._opened_s > STREAK_S_MAX:
+            if not self.is_open_lately(now_s):
                 self._streak = 0
             tour = None if is_start else self._tours.get(directory)
             if tour is None:
@@ -81,6 +81,10 @@ class Tours:
             tour.at = place
             tour.fetched = max(tour.fetched, place + 1)
             return self._next(tour, now_s)
+
+    def is_open_lately(self, now_s: float) -> bool:
+        """Whether a program opened a file a moment ago."""
+        return now_s - self._opened_s <= STREAK_S_MAX
 
     def _next(self, tour: _Tour, now_s: float) -> list[Ino]:
         if self._streak < STREAK_MIN:

@@ -33,6 +33,20 @@ class Support(Enum):
     REFUSED = "refused"  # it answers "precondition failed" to the right version too
 
 
+def try_condition(store: ObjectStore, name: str) -> Support:
+    """HONOURED or IGNORED, found out by writing a key that nobody has, which ends in `name`, on the condition that it
+    is a version nobody has. Where conditions hold, nothing is made. What a store makes all the same is deleted at
+    once. Raises StoreError."""
+    key = ObjectKey(f".s3mount-probe-{name}")
+    try:
+        store.put(key, b"", metadata={}, content_type=CONTENT_TYPE_FILE, condition=matches(NO_ETAG))
+    except PreconditionFailed:
+        return Support.HONOURED
+    for error in store.delete({key: None}).values():
+        raise error
+    return Support.IGNORED
+
+
 class Conditions:
     def __init__(self, store: ObjectStore, index: Index):
         self._store = store
@@ -59,20 +73,16 @@ class Conditions:
         return self._support
 
     def probe(self) -> None:
-        """Ask once in the life of an index: write a key that nobody has, on the condition that it is a version nobody
-        has. Where conditions hold, nothing is made. What a store makes all the same is deleted at once."""
+        """Ask once in the life of an index, with `try_condition`."""
         if self._support is not Support.UNKNOWN:
             return
-        key = ObjectKey(f".s3mount-probe-{self._index.uuid}")
         try:
-            self._store.put(key, b"", metadata={}, content_type=CONTENT_TYPE_FILE, condition=matches(NO_ETAG))
-        except PreconditionFailed:
-            self._found(Support.HONOURED)
+            found = try_condition(self._store, self._index.uuid)
         except StoreError as error:
             log.info("whether conditional writes hold could not be tried: %s", error)
-        else:
-            self._store.delete({key: None})
-            self._found(Support.IGNORED)
+            return
+        self._found(found)
+        if found is Support.IGNORED:
             log.warning("this S3 server ignores conditional writes: when two write one key, the last may win")
 
     def refused(self) -> None:

@@ -14,7 +14,7 @@ from s3mount.model import Ino, Inode, ObjectInfo, ObjectKey
 from s3mount.remote.attributes import AttributeReader
 from s3mount.remote.guard import WriteGuard
 from s3mount.remote.lister import Lister
-from s3mount.remote.merge import ForeignObserver
+from s3mount.remote.observer import ForeignObserver
 from s3mount.store.base import ObjectStore
 from s3mount.store.concurrency import Concurrency
 from s3mount.writeback.conditions import Conditions

@@ -199,7 +199,7 @@ class Deleter:
         now_ns = self._context.clock.now_ns()
         with self._index.transaction():
             directory = self._index.dentries.resolve_key(key)
-            if directory is None:
+            if directory is None or directory.is_kept_here:
                 return False
             owing = directory._replace(meta_generation=directory.meta_generation + 1, due_ns=now_ns)
             self._index.inodes.update(owing)

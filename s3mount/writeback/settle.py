@@ -22,11 +22,11 @@ class Settlement:
         self._index = context.index
 
     def begin(self, ino: Ino, key: ObjectKey) -> Condition | None:
-        """Put the attempt on record; returns what must hold at `key`, or None when the inode has gone. Raises
-        StoreError when S3 had to be asked."""
+        """Put the attempt on record; returns what must hold at `key`, or None when the inode has gone, or stays here.
+        Raises StoreError when S3 had to be asked."""
         with self._index.transaction():
             inode = self._index.inodes.find(ino)
-            if inode is None or inode.nlink == 0:
+            if inode is None or inode.nlink == 0 or inode.is_kept_here:
                 return None
             if inode.attempt_key not in (None, key):
                 self._index.abandon_attempt(inode, self._context.clock.now_ns())
@@ -130,6 +130,7 @@ class Settlement:
             meta_uploaded=snapshot.meta_generation,
             attempt_key=None,
             metadata_known=True,
+            is_local=False,
         )
         if inode.link_group is not None and snapshot.link_group is not None:
             now = now._replace(link_group=links.group_of(self._index, snapshot))

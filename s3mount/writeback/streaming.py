@@ -51,6 +51,7 @@ class Streamer:
         return (
             inode.is_file
             and inode.content_owed
+            and not inode.is_kept_here
             and inode.size > STREAM_PARTS_MIN * PART_BYTES
             and not self._pending.is_sparse(inode.ino)
         )

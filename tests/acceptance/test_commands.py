@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from s3mount.control.processes import start_time
+from s3mount.host import start_time
 from tests.acceptance.watching import body_of, keys_of, wait_until
 from tests.support.cli_mount import CliMount
 from tests.support.mount_process import REPOSITORY, is_mounted

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from s3mount.control.processes import start_time
+from s3mount.host import start_time
 from tests.support.cli_mount import CliMount
 from tests.support.mount_process import is_mounted
 from tests.support.s3_server import S3Server

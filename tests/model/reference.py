@@ -64,8 +64,12 @@ class ReferenceTree:
         self.handles: dict[int, RefHandle] = {}
         self.root = self._new(stat.S_IFDIR | root_mode, Caller(uid, gid))
 
-    def watch(self, tell: object) -> None:
+    def watch(self, tell: object, tell_new: object = None) -> None:
         """Nobody else has a hand in this tree."""
+
+    def place(self, ino: Ino) -> tuple[Ino, str] | None:
+        place = self._inode(ino).place
+        return None if place is None else (place[0].ino, place[1])
 
     # -- lookup --
 

@@ -10,6 +10,7 @@ import pytest
 
 from s3mount.cache.disk import LocalDisk
 from s3mount.config import state_folder_name
+from s3mount.control.channel import channel_at
 from s3mount.control.client import ControlClient
 from s3mount.control.protocol import ControlUnreachable
 from s3mount.model import Ino
@@ -162,7 +163,7 @@ class Imposter:
 def test_a_client_tells_another_users_socket_nothing(tmp_path: Path) -> None:
     imposter = Imposter(tmp_path / "sock")
     with pytest.raises(ControlUnreachable, match="another user's"):
-        ControlClient(tmp_path / "sock").status()
+        ControlClient(channel_at(tmp_path / "sock")).status()
     imposter.close()
     assert imposter.heard == b""
 

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from s3mount.cache import disk
 from s3mount.errors import Unreachable
+from s3mount.host import posix
 from tests.simulation.life import DRAIN_S, Bucket, Life, SimBench, new_memory, simulated
 from tests.simulation.model import Crash, Mark, Model
 from tests.support.crash_disk import CrashDisk
 from tests.support.faulty_store import Moment
 
-SEEDS = int(os.environ.get("S3MOUNT_SIM_SEEDS", "300"))
+SEEDS = int(os.environ.get("S3MOUNT_SIM_SEEDS", "150"))
 FIRST = int(os.environ.get("S3MOUNT_SIM_SEED", "0"))
 LIVES = 4
 STEPS_MAX = 40
@@ -41,7 +41,7 @@ class Saga:
         self.dice = random.Random(seed)
         self.folder = folder
         self.boot = folder / "boot"
-        patch.setattr(disk, "BOOT_ID_PATH", self.boot)
+        patch.setattr(posix, "BOOT_ID_PATH", self.boot)
         self.boot.write_bytes(b"boot 0")
         self.crash_disk = CrashDisk(self.new_folder("state0"))
         self.bucket = Bucket({}, {})

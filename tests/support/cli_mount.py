@@ -19,7 +19,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from s3mount.cli.log import LOG_NAME
-from s3mount.control.processes import start_time, wait_for_end
+from s3mount.control.processes import wait_for_end
+from s3mount.host import start_time
 from s3mount.index.inodes import OWED
 from tests.support.mount_process import REPOSITORY, MountFailed, is_mounted
 from tests.support.s3_server import S3Server

@@ -249,7 +249,7 @@ class CrashDisk:
             ("fsync", sync(os.fsync)), ("fdatasync", sync(os.fdatasync)),
         ):  # fmt: skip
             patch.setattr(os, name, function)
-        patch.setattr(disk, "_pwrite", pwrite)
+        patch.setattr(disk, "pwrite", pwrite)
         patch.setattr(disk.LocalFile, "punch_hole", punch)
         patch.setattr(disk.LocalDisk, "sync_all", sync_all)
 

@@ -5,10 +5,10 @@ real FileSystem over the in-memory store.
 """
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Protocol
 
+from s3mount import host
 from s3mount.bindings.served import ServedFileSystem
 from s3mount.clock import Clock, SystemClock
 from s3mount.drive import Drive, DriveOptions
@@ -82,7 +82,7 @@ class MemoryDrive:
         state_dir = self._folder / f"state{self._generation}"
         state_dir.mkdir(exist_ok=True)
         options = DriveOptions(
-            defaults=Defaults(os.getuid(), os.getgid(), 0o022),
+            defaults=Defaults(*host.own_ids(), 0o022),
             cache_limit_bytes=CACHE_LIMIT_BYTES,
             write_back_delay_s=0.05,
         )

@@ -13,7 +13,8 @@ UTIME_OMIT = (1 << 30) - 2
 FALLOC_KEEP_SIZE = 1
 FALLOC_PUNCH_HOLE = 2
 FALLOC_ZERO_RANGE = 16
-_libc = ctypes.CDLL(None, use_errno=True)
+# The functional suite imports this on Windows too.
+_libc = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
 
 
 class Timespec(ctypes.Structure):

@@ -14,6 +14,7 @@ from typing import NoReturn, TypeVar
 
 import pytest
 
+from s3mount import host
 from s3mount.bindings.winfsp_attributes import filetime, time_ns
 from s3mount.model import Attr, Ino, VolumeInfo
 from tests.support import winfsp_driver as nt
@@ -93,7 +94,7 @@ class WindowsOs:
     # -- files --
 
     def open(self, path: str, flags: int, mode: int = 0o644) -> int:
-        if flags & os.O_DIRECTORY:
+        if flags & getattr(os, "O_DIRECTORY", 0):
             pytest.skip("Windows has no O_DIRECTORY")
         disposition = {
             (0, 0): nt.OPEN,
@@ -232,4 +233,4 @@ def _attr(info: Info) -> Attr:
     is_dir = bool(info.attributes & nt.DIRECTORY)
     mode = stat.S_IFDIR | 0o755 if is_dir else stat.S_IFREG | 0o644
     times = (time_ns(info.accessed), time_ns(info.written), time_ns(info.changed))
-    return Attr(Ino(info.index), mode, 1, os.getuid(), os.getgid(), info.size, *times)
+    return Attr(Ino(info.index), mode, 1, *host.own_ids(), info.size, *times)

@@ -7,6 +7,7 @@ dispatcher and no kernel: tests/support/winfsp_driver.py calls the callbacks in 
 """
 
 import ast
+import ctypes
 import importlib
 import importlib.util
 import sys
@@ -15,6 +16,8 @@ import types
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from s3mount.bindings import winfsp_notification
 
 UNPACKED = Path(__file__).parents[2] / ".winfspy"
 
@@ -95,6 +98,9 @@ void FspFileSystemSetDebugLogF(FSP_FILE_SYSTEM *, UINT32);
 void FspFileSystemSetOperationGuardF(FSP_FILE_SYSTEM *, PVOID, PVOID);
 FSP_FSCTL_OPEN_FILE_INFO *FspFileSystemGetOpenFileInfo(FSP_FSCTL_FILE_INFO *);
 BOOLEAN FspFileSystemAddDirInfo(FSP_FSCTL_DIR_INFO *, PVOID, ULONG, PULONG);
+NTSTATUS FspFileSystemNotifyBegin(FSP_FILE_SYSTEM *, ULONG);
+NTSTATUS FspFileSystemNotify(FSP_FILE_SYSTEM *, PVOID, SIZE_T);
+NTSTATUS FspFileSystemNotifyEnd(FSP_FILE_SYSTEM *);
 BOOL ConvertStringSecurityDescriptorToSecurityDescriptorW(PWSTR, DWORD, PSECURITY_DESCRIPTOR *, PULONG);
 ULONG GetSecurityDescriptorLength(PSECURITY_DESCRIPTOR);
 DWORD GetLastError(void);
@@ -105,6 +111,12 @@ BODIES = """
 WCHAR WFSPY_FSP_FSCTL_DISK_DEVICE_NAME[] = u"WinFsp.Disk", WFSPY_FSP_FSCTL_NET_DEVICE_NAME[] = u"WinFsp.Net";
 
 int Volumes, Mounted; /* there are now; made so far */
+/* What the driver was told: how deep between Begin and End, how often, with what, and what Begin is to answer. */
+int NotifyDepth, NotifyBegins, NotifyMisuses;
+ULONG NotifyTimeout;
+NTSTATUS NotifyRefusal;
+char NotifyRecords[65536];
+SIZE_T NotifySize;
 
 static void copy_text(WCHAR *to, SIZE_T size, WCHAR *from)
 {
@@ -148,6 +160,24 @@ BOOLEAN FspFileSystemAddDirInfo(FSP_FSCTL_DIR_INFO *info, PVOID buffer, ULONG le
     *used += room;
     return 1;
 }
+NTSTATUS FspFileSystemNotifyBegin(FSP_FILE_SYSTEM *fs, ULONG timeout)
+{
+    NotifyBegins++;
+    NotifyTimeout = timeout;
+    if (!fs->Threads || NotifyDepth) NotifyMisuses++;
+    if (NotifyRefusal) return NotifyRefusal;
+    NotifyDepth++;
+    return 0;
+}
+NTSTATUS FspFileSystemNotify(FSP_FILE_SYSTEM *fs, PVOID records, SIZE_T size)
+{
+    if (NotifyDepth != 1) NotifyMisuses++;
+    if (NotifySize + size > sizeof NotifyRecords) return 0xC0000023;
+    memcpy(NotifyRecords + NotifySize, records, size);
+    NotifySize += size;
+    return 0;
+}
+NTSTATUS FspFileSystemNotifyEnd(FSP_FILE_SYSTEM *fs) { NotifyDepth--; return 0; }
 BOOL ConvertStringSecurityDescriptorToSecurityDescriptorW(PWSTR text, DWORD revision, PSECURITY_DESCRIPTOR *made,
     PULONG size)
 {
@@ -203,7 +233,10 @@ def _sources() -> tuple[str, str]:
     )
     constants = "".join(f"static const unsigned {name};\n" for name in CONSTANTS)
     devices = "".join(f"extern WCHAR WFSPY_FSP_FSCTL_{kind}_DEVICE_NAME[];\n" for kind in ("DISK", "NET"))
-    counters = "extern int Volumes, Mounted;\n"
+    counters = (
+        "extern int Volumes, Mounted, NotifyDepth, NotifyBegins, NotifyMisuses;\nextern ULONG NotifyTimeout;\n"
+        "extern NTSTATUS NotifyRefusal;\nextern char NotifyRecords[65536];\nextern SIZE_T NotifySize;\n"
+    )
     declarations = TYPES + structs + constants + devices + counters + FUNCTIONS + configure + ";\n" + trampolines
     includes = "".join(f"#include <{name}.h>\n" for name in ("stdint", "stddef", "stdlib", "string", "uchar"))
     defines = "".join(f"#define {name} {value}u\n" for name, value in CONSTANTS.items())
@@ -224,6 +257,10 @@ def _build() -> Any:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
+        # What winfspy lacks is called in the DLL itself: the same functions, found by name.
+        dll = ctypes.CDLL(path)
+    # What winfspy lacks is called in the DLL itself: the same functions, found by name.
+    winfsp_notification.load_dll = lambda: dll
     return module
 
 

@@ -27,6 +27,8 @@ FLOOR_0 = {
     "bandwidth",
     "ending",
     "private",
+    "junk",
+    "host",
 }
 FLOOR_0 |= {"__init__", "xattr_format"}
 ALLOWED = {
@@ -37,14 +39,20 @@ ALLOWED = {
     "writeback": {"writeback", "remote", "cache", "index", "store"},
     "check": {"check", "writeback", "remote", "cache", "index", "store"},
     "offline": {"drive", "check", "cache", "index", "store"},
+    "examination": {"writeback", "store"},
     "vfs": {"vfs", "writeback", "remote", "cache", "index", "store"},
     "bindings": {"bindings"},
     "control": {"control"},
+    "selftest": {"selftest"},
+    "autostart": {"autostart"},
     "daemon": set(),
     "demo": {"demo", "control", "cli", "daemon"},
     "drive": {"vfs", "writeback", "remote", "cache", "index", "store"},
     "mount": {"drive", "bindings", "check", "control", "vfs", "writeback", "remote", "store"},
-    "cli": {"cli", "control", "check", "offline", "daemon", "demo", "mount", "bindings"},
+    "cli": {
+        *("cli", "control", "check", "offline", "examination", "daemon", "demo", "mount", "bindings"),
+        *("selftest", "autostart"),
+    },
     "__main__": {"cli"},
 }
 

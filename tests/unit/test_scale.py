@@ -31,6 +31,7 @@ WALKS = re.compile(
     r"|SELECT ino FROM dentry WHERE parent = \d+$|SELECT name, ino FROM dentry WHERE parent = \S+ ORDER BY name"
     r"|SELECT d.ino FROM dentry AS d"
     r"|SELECT 1 FROM dentry WHERE parent = \S+ LIMIT 1"
+    r"|SELECT 1 FROM dentry AS d .* ORDER BY d.name DESC LIMIT 1"  # ends at the first that is not kept here
     r"|UPDATE inode SET meta_generation = meta_generation \+ 1"  # a directory was moved: all in it
     r"|SELECT key FROM tombstone LIMIT|SELECT COUNT\(\*\) FROM (tombstone|parked)"
     r"|.* FROM (fact|parked|multipart|multipart_intent|part|sqlite_sequence)\b|DELETE FROM parked"

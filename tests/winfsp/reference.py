@@ -49,16 +49,7 @@ class WindowsReference:
             parent, here = here, found
         return here, parent
 
-    def _check_pending(self, path: Path) -> None:
-        try:
-            entry, _ = self._find(path)
-        except NtError:
-            return
-        if entry.is_pending:
-            raise NtError(nt.DELETE_PENDING)
-
     def create(self, path: Path, disposition: int, access: int, *, is_dir: bool = False, attributes: int = 0) -> Open:
-        self._check_pending(path)
         if disposition != nt.CREATE:
             try:
                 entry, parent = self._find(path)
@@ -83,14 +74,16 @@ class WindowsReference:
         overwrites = disposition not in (nt.OPEN, nt.OPEN_IF)
         if is_dir and not entry.is_dir:
             raise NtError(nt.NOT_A_DIRECTORY)
-        if overwrites and entry.is_dir:
-            raise NtError(nt.IS_A_DIRECTORY)
         writes = access & (nt.WRITE_DATA | nt.APPEND_DATA) or overwrites
         if writes and entry.attributes & nt.READONLY and not entry.is_dir:
             raise NtError(nt.ACCESS_DENIED)
+        if entry.is_pending:
+            raise NtError(nt.DELETE_PENDING)
         if overwrites:
             if entry.attributes & (nt.HIDDEN | nt.SYSTEM) & ~attributes:
                 raise NtError(nt.ACCESS_DENIED)
+            if entry.is_dir:
+                raise NtError(nt.IS_A_DIRECTORY)
             old = 0 if disposition == nt.SUPERSEDE else entry.attributes
             entry.data, entry.attributes = b"", old | attributes & KEPT | nt.ARCHIVE
         entry.opens += 1
@@ -134,18 +127,19 @@ class WindowsReference:
 
     def rename(self, opened: Open, old: Path, new: Path, *, replaces: bool) -> None:
         entry = opened.entry
-        self._check_pending(new)
         try:
             parent, _ = self._find(new[:-1])
         except NtError as error:
             raise NtError(nt.PATH_NOT_FOUND) from error
-        target = parent.children.get(new[-1].upper()) if parent.is_dir else None
-        if _is_open_below(entry) or (target is not None and target is not entry and target.opens):
-            raise NtError(nt.ACCESS_DENIED)
-        if replaces and target not in (None, entry) and not target.is_dir and target.attributes & nt.READONLY:
-            raise NtError(nt.CANNOT_DELETE)
         if not parent.is_dir:
             raise NtError(nt.NOT_A_DIRECTORY)
+        target = parent.children.get(new[-1].upper())
+        if _is_open_below(entry) or (target is not None and target is not entry and target.opens):
+            raise NtError(nt.ACCESS_DENIED)
+        if target is entry and entry.name == new[-1]:
+            return
+        if replaces and target is not None and not target.is_dir and target.attributes & nt.READONLY:
+            raise NtError(nt.CANNOT_DELETE)
         if target is not None and target is not entry:
             if not replaces:
                 raise NtError(nt.NAME_COLLISION)

@@ -1,5 +1,6 @@
 """Requests of many threads at once, as WinFsp's dispatcher makes them."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,7 +13,7 @@ from tests.winfsp.test_opening import content, put
 TURNS = 6
 
 
-@pytest.mark.parametrize("threads", [2, 32])
+@pytest.mark.parametrize("threads", [2, 32, 64])
 def test_each_with_files_of_its_own(drive: WindowsDriveUnderTest, threads: int) -> None:
     volume = drive.volume
     for number in range(4):
@@ -32,6 +33,34 @@ def test_each_with_files_of_its_own(drive: WindowsDriveUnderTest, threads: int) 
     volume = drive.remount(keep_index=False)
     left = sorted(name for number in range(4) for name in volume.names(f"\\dir{number}"))
     assert left == sorted(f"File{number}-{turn}.new" for number in range(threads) for turn in range(0, TURNS, 2))
+
+
+def test_names_that_are_being_moved_hold_up_nobody(
+    drive: WindowsDriveUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """winfsp.dll's own lock would: it is off (winfsp_session.py)."""
+    volume, filesystem = drive.volume, drive.drive.filesystem
+    put(volume, "\\slow")
+    put(volume, "\\other", b"1")
+    is_moving, may_go_on = threading.Event(), threading.Event()
+    rename = filesystem.rename
+
+    def slow(*arguments: object) -> object:
+        is_moving.set()
+        assert may_go_on.wait(20)
+        return rename(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(filesystem, "rename", slow)
+    with ThreadPoolExecutor(1) as pool:
+        moving = pool.submit(volume.move, "\\slow", "\\moved")
+        assert is_moving.wait(20)
+        assert content(volume, "\\OTHER") == b"1"
+        put(volume, "\\new")
+        volume.delete("\\other")
+        assert not moving.done()
+        may_go_on.set()
+    assert moving.exception() is None
+    assert volume.names("\\") == ["moved", "new"]
 
 
 def test_one_of_many_makes_a_name(drive: WindowsDriveUnderTest) -> None:

@@ -36,7 +36,7 @@ def test_case_is_kept_and_not_gone_by(drive: WindowsDriveUnderTest) -> None:
     assert content(volume, "\\Folder\\Read Me.TXT") == b"2"
     with volume.opened("\\folder") as handle:
         assert volume.entry(handle, "read ME.txt")[0] == "Read Me.TXT"
-        assert status_of(volume.entry, handle, "none") == nt.NAME_NOT_FOUND
+        assert status_of(volume.entry, handle, "none") == nt.NO_SUCH_FILE
     volume.delete("\\FOLDER\\READ ME.TXT")
     volume.delete("\\FOLDER")
     assert volume.names("\\") == []

@@ -5,8 +5,7 @@ import pytest
 from s3mount.bindings.error_codes import NTSTATUS, NTSTATUS_OF_CAUSE
 from tests.support import winfsp_driver as nt
 from tests.support.winfsp_driver import Handle, NtError, Volume
-from tests.support.winfsp_stub import load
-from tests.support.winfsp_volume import WindowsDriveUnderTest
+from tests.support.winfsp_volume import WindowsDriveUnderTest, load
 
 
 @pytest.fixture
@@ -204,6 +203,14 @@ def test_read_only_files_are_neither_written_nor_deleted(volume: Volume) -> None
     assert content(volume, "\\f") == b"kept"
 
 
+def test_a_read_only_file_is_not_superseded_by_one_who_does_not_ask_to_write(volume: Volume) -> None:
+    """winfsp.dll then looks for the right to delete alone, and lets it through."""
+    put(volume, "\\f", b"kept", nt.READONLY)
+    assert status_of(volume.create, "\\f", nt.SUPERSEDE, nt.READ_DATA) == nt.ACCESS_DENIED
+    assert content(volume, "\\f") == b"kept"
+    assert volume.stat("\\f").attributes == nt.READONLY | nt.ARCHIVE
+
+
 def test_a_read_only_directory_takes_new_files(volume: Volume) -> None:
     """As on NTFS, where the bit on a directory keeps it from being removed and is a mark of Explorer's."""
     with volume.opened("\\d", nt.CREATE, options=nt.DIRECTORY_FILE, attributes=nt.READONLY):
@@ -231,6 +238,8 @@ def test_a_read_only_drive(drive: WindowsDriveUnderTest) -> None:
     volume = drive.remount(keep_index=True, read_only=True)
     assert content(volume, "\\f") == b"kept"
     assert status_of(volume.create, "\\new", nt.CREATE) == nt.WRITE_PROTECTED
+    assert status_of(volume.create, "\\f", nt.OVERWRITE_IF) == nt.WRITE_PROTECTED
+    assert status_of(volume.create, "\\f", options=nt.DELETE_ON_CLOSE) == nt.WRITE_PROTECTED
     handle: Handle
     with volume.opened("\\f") as handle:  # as MAXIMUM_ALLOWED is granted
         assert status_of(volume.write, handle, 0, b"x") == nt.WRITE_PROTECTED
@@ -255,15 +264,10 @@ def test_the_volume(volume: Volume) -> None:
     assert label == "bucket/prefix"
     assert total >= free > 1 << 40
     assert status_of(volume.set_label, "other") == nt.ACCESS_DENIED
-    params = volume.params
-    assert volume.ffi.string(params.file_system_name) == "S3MOUNT"
-    assert (params.case_sensitive_search, params.case_preserved_names, params.um_file_context_is_user_context2) == (
-        0,
-        1,
-        1,
-    )
-    assert volume._fs.Threads == 32
-    assert not volume._fs.HasGuard
+    facts = volume.facts
+    assert facts.name == "S3MOUNT"
+    assert (facts.is_case_sensitive, facts.keeps_case, facts.has_context_per_open) == (False, True, True)
+    assert volume.threads() == 32
 
 
 def test_security(volume: Volume) -> None:

@@ -1,23 +1,25 @@
 """The volume: its parameters by the kind of place, and its end, whatever way it comes."""
 
-import os
 import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from s3mount import host
 from s3mount.errors import MountPointUnusable
-from tests.support.winfsp_stub import load
-from tests.support.winfsp_volume import WindowsDriveUnderTest, start_volume
+from tests.support.winfsp_volume import IS_REAL_DLL, WindowsDriveUnderTest, start_volume, volume_count
+
+# winfsp.dll makes a junction, which is for the kernel to follow.
+NEEDS_THE_KERNEL = pytest.mark.skipif(IS_REAL_DLL, reason="a junction to a device that is not there")
 
 
 @pytest.fixture
 def signals() -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.getsignal(number) for number in numbers]
+    before = [signal.getsignal(number) for number in host.END_SIGNALS]
     yield
-    for number, handler in zip(numbers, before, strict=True):
+    for number, handler in zip(host.END_SIGNALS, before, strict=True):
         signal.signal(number, handler)
 
 
@@ -25,33 +27,49 @@ def run(drive: WindowsDriveUnderTest, place: str, on_ready: Any, **more: Any) ->
     from s3mount.bindings.winfsp_session import run_winfsp
 
     settings = {"source_name": "s3mount#bucket/", "read_only": False, "allow_other": False, "extra_options": ()}
+    settings |= {"detaching": threading.Event()}
     run_winfsp(drive.drive.filesystem, place, on_ready=on_ready, **{**settings, **more})
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", host.END_SIGNALS)
 def test_a_signal_ends_it_and_leaves_nothing(drive: WindowsDriveUnderTest, signals: None, number: int) -> None:
-    load()
-    from winfspy.plumbing import lib
-
-    before, mounted = lib.Volumes, lib.Mounted
+    before = volume_count()
     seen: list[int] = []
 
     def ready() -> None:
-        seen.append(lib.Volumes)
-        os.kill(os.getpid(), number)
+        seen.append(volume_count())
+        signal.raise_signal(number)
 
-    run(drive, "S:\\", ready)
+    run(drive, "T:\\", ready)
     assert seen == [before + 1]
-    assert (lib.Volumes, lib.Mounted) == (before, mounted + 1)
+    assert volume_count() == before
 
 
-def test_a_place_that_is_taken(drive: WindowsDriveUnderTest, signals: None) -> None:
-    from winfspy.plumbing import lib
+def test_who_is_asked_to_detach_ends_and_leaves_nothing(drive: WindowsDriveUnderTest, signals: None) -> None:
+    before, detaching = volume_count(), threading.Event()
+    run(drive, "T:\\", lambda: threading.Timer(0.1, detaching.set).start(), detaching=detaching)
+    assert volume_count() == before
 
-    before = lib.Volumes
+
+@pytest.mark.parametrize("place", ["C:\\", r"\\.\c:"])
+def test_a_letter_that_is_taken(
+    drive: WindowsDriveUnderTest, signals: None, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """winfsp.dll would put the drive in front of the other one."""
+    if not IS_REAL_DLL:
+        monkeypatch.setattr(host, "taken_letters", lambda: "ACDZ")
+    before = volume_count()
+    with pytest.raises(MountPointUnusable, match="C: is the letter of another drive"):
+        run(drive, place, lambda: pytest.fail("it is not ready"))
+    assert volume_count() == before
+
+
+@pytest.mark.skipif(IS_REAL_DLL, reason="the stand-in refuses a letter; of the real ones the kernel does")
+def test_a_place_that_winfsp_refuses(drive: WindowsDriveUnderTest, signals: None) -> None:
+    before = volume_count()
     with pytest.raises(MountPointUnusable, match="WinFsp refuses C:: STATUS_OBJECT_NAME_COLLISION"):
         run(drive, "C:\\", lambda: pytest.fail("it is not ready"))
-    assert lib.Volumes == before
+    assert volume_count() == before
 
 
 def test_options_of_fuse_mean_nothing_here(drive: WindowsDriveUnderTest, signals: None) -> None:
@@ -63,14 +81,14 @@ def test_options_of_fuse_mean_nothing_here(drive: WindowsDriveUnderTest, signals
     ("place", "device", "mount_point", "prefix"),
     [
         ("S:", "WinFsp.Disk", "S:", ""),
-        (r"C:\drives\bucket", "WinFsp.Disk", r"C:\drives\bucket", ""),
+        pytest.param(r"C:\drives\bucket", "WinFsp.Disk", r"C:\drives\bucket", "", marks=NEEDS_THE_KERNEL),
         (r"\\s3mount\bucket", "WinFsp.Net", "", r"\s3mount\bucket"),
     ],
 )
 def test_kinds_of_places(drive: WindowsDriveUnderTest, place: str, device: str, mount_point: str, prefix: str) -> None:
     session, volume = start_volume(drive.drive.filesystem, place=place)
-    fs, text = volume._fs, volume.ffi.string
-    assert (text(fs.Device), text(fs.MountPoint), text(fs.Params.prefix)) == (device, mount_point, prefix)
+    facts = volume.facts
+    assert (facts.device, facts.mount_point, facts.prefix) == (device, mount_point, prefix)
     session.stop()
 
 

@@ -3,7 +3,7 @@ import errno
 import pytest
 
 from s3mount import errors
-from s3mount.bindings.error_codes import ERRNO, NTSTATUS, NTSTATUS_OF_CAUSE, errno_of, ntstatus_of
+from s3mount.bindings.error_codes import ERRNO, NTSTATUS, NTSTATUS_OF_CAUSE, errno_of, no_attribute_errno, ntstatus_of
 
 
 def test_every_error_has_its_own_line() -> None:
@@ -27,6 +27,11 @@ def test_no_two_errors_look_alike() -> None:
 )
 def test_errno_of(error: errors.FsError, code: int) -> None:
     assert errno_of(error) == code
+
+
+def test_no_such_attribute_has_a_code_of_its_own_on_macos() -> None:
+    assert no_attribute_errno("darwin") == 93
+    assert no_attribute_errno("linux") == errno.ENODATA
 
 
 def test_a_subclass_takes_its_parents_code() -> None:

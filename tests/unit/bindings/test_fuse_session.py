@@ -1,4 +1,4 @@
-"""How a mount is asked for: options of libfuse, of its loop, and what the kernel is to leave alone."""
+"""What the kernel is asked for, and what it is to leave alone."""
 
 import pytest
 
@@ -12,25 +12,7 @@ except MountPointUnusable as missing:
 
 import mfusepy
 
-from s3mount.bindings.fuse_session import THREADS_MAX, _set_up, _settings
-
-
-def test_mount_options() -> None:
-    settings = _settings("s3mount#b/p,q", True, False, ("noatime", "x=a,b"))
-    assert settings.mount_options.startswith(r"fsname=s3mount#b/p\,q,subtype=s3mount,default_permissions,ro,")
-    assert settings.mount_options.endswith(r",noatime,x=a\,b")
-    assert "allow_other" not in settings.mount_options
-    assert ",allow_other," in _settings("s", False, True, ()).mount_options
-
-
-def test_options_of_the_loop_are_not_the_mount_s() -> None:
-    assert _settings("s", False, False, ())[1:] == (THREADS_MAX, THREADS_MAX, False)
-    settings = _settings("s", False, False, ("max_threads=4", "max_idle_threads=3", "clone_fd"))
-    assert settings[1:] == (4, 3, True)
-    assert "threads" not in settings.mount_options
-    assert "clone_fd" not in settings.mount_options
-    with pytest.raises(MountPointUnusable, match="max_threads"):
-        _settings("s", False, False, ("max_threads=many",))
+from s3mount.bindings.fuse_session import _set_up
 
 
 def test_what_the_kernel_is_told() -> None:

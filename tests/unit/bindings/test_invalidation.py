@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from s3mount.bindings import invalidation as module
+from s3mount.bindings import courier
 from s3mount.bindings.invalidation import Invalidation
 from s3mount.model import Ino
 
@@ -48,8 +48,8 @@ def test_inodes_and_names_are_told_in_order(kernel: Kernel) -> None:
 
 
 def test_a_kernel_that_takes_its_time_holds_up_nobody(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WAITING_MAX", 3)
-    monkeypatch.setattr(module, "END_DEADLINE_S", 0.05)
+    monkeypatch.setattr(courier, "WAITING_MAX", 3)
+    monkeypatch.setattr(courier, "END_DEADLINE_S", 0.05)
     invalidation = Invalidation(kernel.forget, kernel.forget)
     invalidation.start()
     invalidation.note(Ino(1), None)
@@ -58,7 +58,7 @@ def test_a_kernel_that_takes_its_time_holds_up_nobody(kernel: Kernel, monkeypatc
         invalidation.note(Ino(number), None)
     assert not invalidation.end()
     kernel.lets_go.set()
-    monkeypatch.setattr(module, "END_DEADLINE_S", DEADLINE_S)
+    monkeypatch.setattr(courier, "END_DEADLINE_S", DEADLINE_S)
     assert invalidation.end()
     assert kernel.told == [(1, None)]
 

@@ -65,6 +65,13 @@ def test_libfuse_2_alone_is_not_enough_and_the_error_says_what_to_do(clean_envir
     assert "FUSE_LIBRARY_NAME" not in os.environ
 
 
+def test_on_macos_it_says_that_it_cannot_yet(clean_environment: pytest.MonkeyPatch) -> None:
+    clean_environment.setattr(sys, "platform", "darwin")
+    clean_environment.setattr(bindings, "importlib", Imports(set()))
+    with pytest.raises(MountPointUnusable, match=r"macOS is not supported yet: docs/macos\.md"):
+        bindings.load_binding()
+
+
 def test_importing_the_package_loads_no_library() -> None:
     assert importlib.util.find_spec("s3mount.bindings") is not None
     assert "mfusepy" not in vars(bindings)

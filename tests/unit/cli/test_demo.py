@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from s3mount.control.processes import start_time
 from s3mount.demo import command as demo
 from s3mount.demo.command import DemoFolder
 from s3mount.demo.sample import write_samples
 from s3mount.errors import MountError
+from s3mount.host import start_time
 
 
 class FakeServer:

@@ -48,17 +48,26 @@ def test_there_are_examples_of_every_command() -> None:
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_parses(example: str) -> None:
     _, name, *arguments = shlex.split(example)
-    context = command_named(name).make_context(name, arguments)
+    command = command_named(name)
+    if isinstance(command, click.Group):
+        name, *arguments = arguments
+        inner = command.get_command(click.Context(command), name)
+        assert inner is not None, name
+        command = inner
+    context = command.make_context(name, arguments)
+    if command.name == "add":
+        (words,) = context.params.values()
+        command_named("mount").make_context("mount", list(words))
     if name == "mount":
         parameters = {key.replace("_", "-"): value for key, value in context.params.items() if isinstance(value, str)}
         source, mountpoint = parameters.pop("source"), parameters.pop("mountpoint")
-        make_request(source, mountpoint, parameters, (), (), {}).config()
+        make_request(source, Path(mountpoint), parameters, (), (), {}).config()
 
 
 def test_the_line_of_fstab_is_understood(tmp_path: Path) -> None:
     (line,) = [line for line in COMMANDS.splitlines() if " fuse.s3mount " in line]
     source, _mountpoint, _fstype, options, _dump, _pass = line.split()
-    request = make_request(source, str(tmp_path), {}, (), (options,), {})
+    request = make_request(source, tmp_path, {}, (), (options,), {})
     assert request.fuse_options == ()
     assert request.config().profile == "backup"
 

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from s3mount.cli import mount as mount_module
+from s3mount.cli.find import place_of
 from s3mount.cli.group import s3mount
 from s3mount.cli.mount import make_request, mount_in_background
 from s3mount.config import FsyncMode
@@ -15,10 +16,10 @@ from s3mount.errors import MountError
 
 def test_an_option_wins_over_fstab_and_fstab_over_the_environment(drive: Path) -> None:
     environment = {"AWS_ENDPOINT_URL": "http://environment"}
-    bare = make_request("s3://bucket", str(drive), {}, (), (), environment)
+    bare = make_request("s3://bucket", drive, {}, (), (), environment)
     assert bare.config().endpoint_url == "http://environment"
     fstab = ("endpoint-url=http://fstab,fsync=remote,ro",)
-    request = make_request("s3://bucket", str(drive), {"fsync": "local"}, ["allow-other"], fstab, environment)
+    request = make_request("s3://bucket", drive, {"fsync": "local"}, ["allow-other"], fstab, environment)
     config = request.config()
     assert (config.endpoint_url, config.fsync_mode) == ("http://fstab", FsyncMode.LOCAL)
     assert config.read_only
@@ -27,20 +28,20 @@ def test_an_option_wins_over_fstab_and_fstab_over_the_environment(drive: Path) -
 
 def test_the_endpoint_of_the_environment_can_be_switched_off(drive: Path) -> None:
     environment = {"AWS_ENDPOINT_URL_S3": "http://environment", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
-    assert make_request("s3://bucket", str(drive), {}, (), (), environment).config().endpoint_url is None
+    assert make_request("s3://bucket", drive, {}, (), (), environment).config().endpoint_url is None
 
 
 def test_a_relative_cache_directory_is_made_absolute(
     tmp_path: Path, drive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = make_request("s3://bucket", "drive", {"cache-dir": "cache"}, (), (), {}).config()
+    config = make_request("s3://bucket", place_of("drive"), {"cache-dir": "cache"}, (), (), {}).config()
     assert config.state_dir.parent == tmp_path / "cache"
     assert config.mountpoint == drive
 
 
 def test_state_is_kept_in_the_state_directory(drive: Path, own_state_dir: Path) -> None:
-    config = make_request("s3://bucket/x", str(drive), {}, (), (), {}).config()
+    config = make_request("s3://bucket/x", drive, {}, (), (), {}).config()
     assert config.state_dir.parent == own_state_dir / "s3mount" / "buckets"
 
 
@@ -48,7 +49,7 @@ def test_the_child_gets_the_same_config(drive: Path, monkeypatch: pytest.MonkeyP
     """The command line of the child, parsed by the real command, gives what the parent had."""
     settings = {"cache-size": "1GiB", "umask": "077", "endpoint-url": "http://h:1/x", "profile": "my backup"}
     options = (r"fsname=a\,b,noatime,ro", "uid=5")
-    request = make_request("s3://bucket/p q", str(drive), settings, ["allow-other"], options, {})
+    request = make_request("s3://bucket/p q", drive, settings, ["allow-other"], options, {})
     seen: list[object] = []
     monkeypatch.setattr(mount_module, "serve_here", lambda child, *_, **__: seen.append(child) or 0)
     result = CliRunner().invoke(s3mount, [*request.arguments(), "--foreground"])
@@ -69,5 +70,5 @@ def test_nothing_stays_mounted_when_the_start_fails(drive: Path, monkeypatch: py
     monkeypatch.setattr(mount_module, "find_mount", lambda path: path)
     monkeypatch.setattr(mount_module, "detach", lambda path, lazy: detached.append(path))
     with pytest.raises(MountError, match="no answer"):
-        mount_in_background(make_request("s3://bucket", str(drive), {}, (), (), {}))
+        mount_in_background(make_request("s3://bucket", drive, {}, (), (), {}))
     assert detached == [drive]

@@ -12,9 +12,11 @@ from s3mount.config import (
     AtimeMode,
     FsyncMode,
     HardLinkMode,
+    JunkMode,
     MountConfig,
     auto_cache_limit_bytes,
     build_config,
+    default_junk_mode,
     parse_cache_size,
     parse_duration,
     parse_mount_options,
@@ -129,6 +131,7 @@ def test_every_setting_arrives() -> None:
         atime="off",
         fsync="remote",
         hard_links="deny",
+        junk="local",
         write_back_delay="250ms",
         metadata_ttl="5m",
         uid="10",
@@ -152,6 +155,7 @@ def test_every_setting_arrives() -> None:
         atime_mode=AtimeMode.OFF,
         fsync_mode=FsyncMode.REMOTE,
         hard_link_mode=HardLinkMode.DENY,
+        junk_mode=JunkMode.LOCAL,
         write_back_delay_s=0.25,
         metadata_ttl_s=300,
         uid=10,
@@ -170,6 +174,7 @@ def test_every_setting_arrives() -> None:
         *(
             ("addressing_style", "x"),
             ("fsync", "maybe"),
+            ("junk", "trash"),
             ("atime", "strict"),
             ("prefetch", "much"),
             ("capacity", "1M"),
@@ -224,3 +229,8 @@ def test_an_escaped_comma_belongs_to_the_value() -> None:
 def test_bad_options(text: str) -> None:
     with pytest.raises(UsageError):
         parse_mount_options([text])
+
+
+def test_junk_stays_local_where_finder_is() -> None:
+    assert default_junk_mode("darwin") is JunkMode.LOCAL
+    assert default_junk_mode("linux") is default_junk_mode("win32") is JunkMode.BUCKET

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from s3mount.config import MountConfig
 from s3mount.control.announce import Announcement
-from s3mount.control.processes import start_time
 from s3mount.control.protocol import DrainProgress, OwedFile
 from s3mount.control.registry import MountEntry, Registry
+from s3mount.host import start_time
 
 FAR_PID = 2**22 + 1  # above the largest pid that Linux gives out
 
@@ -20,6 +20,7 @@ class FakeHandlers:
         self.drain_steps: list[DrainProgress] = []
         self.drains: list[float | None] = []
         self.stops: list[bool] = []
+        self.detached = 0
         self.refreshes: list[tuple[str, bool]] = []
         self.status_error: Exception | None = None
         self.release_status = threading.Event()
@@ -49,6 +50,9 @@ class FakeHandlers:
         progress(1)
         self.refreshes.append((path, recursive))
         return len(self.refreshes)
+
+    def detach(self) -> None:
+        self.detached += 1
 
     def stop(self, drain: bool) -> None:
         self.stops.append(drain)

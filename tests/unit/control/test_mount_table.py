@@ -10,7 +10,8 @@ import pytest
 
 from s3mount.control import mount_table
 from s3mount.control.mount_table import Liveness, find_mount, parse_mountinfo, probe, resolve_mountpoint
-from s3mount.control.processes import is_running, processes_using, start_time, wait_for_end
+from s3mount.control.processes import is_running, processes_using, wait_for_end
+from s3mount.host import start_time
 
 _TEXT = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw

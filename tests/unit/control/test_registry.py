@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from s3mount.control import registry as registry_module
+from s3mount.control.channel import channel_at
 from s3mount.control.client import ControlClient
 from s3mount.control.mount_table import MountedFilesystem
 from s3mount.control.registry import Registry
@@ -83,7 +84,7 @@ def test_an_announced_mount_is_known_and_answers_until_it_ends(tmp_path: Path, r
     with announce(tmp_path, FakeHandlers(), registry):
         (entry,) = registry.entries()
         assert entry.is_alive
-        assert ControlClient(Path(entry.socket)).status()["bucket"] == "fake"
+        assert ControlClient(channel_at(Path(entry.socket))).status()["bucket"] == "fake"
     assert list((tmp_path / "mounts").iterdir()) == []
 
 

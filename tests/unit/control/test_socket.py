@@ -1,8 +1,11 @@
-"""The control socket from end to end: ControlClient asks a ControlServer over fake handlers."""
+"""The control channels from end to end: ControlClient asks a ControlServer over fake handlers."""
 
+import contextlib
+import json
 import os
 import socket
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +15,9 @@ import pytest
 
 from s3mount.control import client as client_module
 from s3mount.control import server as server_module
+from s3mount.control.channel import Channel, channel_at
 from s3mount.control.client import ControlClient
+from s3mount.control.loopback_channel import LoopbackChannel
 from s3mount.control.protocol import (
     PROGRESS_INTERVAL_S,
     ControlRefused,
@@ -31,17 +36,23 @@ def handlers() -> FakeHandlers:
     return FakeHandlers()
 
 
+@pytest.fixture(params=["this system's", "loopback"])
+def channel(request: pytest.FixtureRequest, tmp_path: Path) -> Channel:
+    path = tmp_path / "socket"
+    return LoopbackChannel(path) if request.param == "loopback" else channel_at(path)
+
+
 @pytest.fixture
-def server(tmp_path: Path, handlers: FakeHandlers) -> Iterator[ControlServer]:
-    server = ControlServer(tmp_path / "socket", handlers)
+def server(channel: Channel, handlers: FakeHandlers) -> Iterator[ControlServer]:
+    server = ControlServer(channel, handlers)
     server.start()
     yield server
     server.close()
 
 
 @pytest.fixture
-def client(tmp_path: Path, server: ControlServer) -> ControlClient:
-    return ControlClient(tmp_path / "socket", answer_deadline_s=5)
+def client(channel: Channel, server: ControlServer) -> ControlClient:
+    return ControlClient(channel, answer_deadline_s=5)
 
 
 def test_status_comes_through_whole(client: ControlClient, handlers: FakeHandlers) -> None:
@@ -67,6 +78,11 @@ def test_stop_hands_on_whether_to_drain(client: ControlClient, handlers: FakeHan
     client.stop(drain=False)
     client.stop(drain=True)
     assert handlers.stops == [False, True]
+
+
+def test_detach_is_handed_on(client: ControlClient, handlers: FakeHandlers) -> None:
+    client.detach()
+    assert handlers.detached == 1
 
 
 def test_refresh_hands_on_the_path(client: ControlClient, handlers: FakeHandlers) -> None:
@@ -101,11 +117,11 @@ class EndlessDrain(FakeHandlers):
             self.has_ended = True
 
 
-def test_a_conclusion_ends_the_drain_in_flight_before_it_returns(tmp_path: Path) -> None:
+def test_a_conclusion_ends_the_drain_in_flight_before_it_returns(channel: Channel) -> None:
     handlers, owed, answers = EndlessDrain(), [OwedFile("left", "no network")], []
-    server = ControlServer(tmp_path / "socket", handlers)
+    server = ControlServer(channel, handlers)
     server.start()
-    client = ControlClient(tmp_path / "socket", answer_deadline_s=5)
+    client = ControlClient(channel, answer_deadline_s=5)
     asker = threading.Thread(target=lambda: answers.append(client.drain(deadline_s=None)))
     asker.start()
     assert handlers.is_draining.wait(5)
@@ -134,12 +150,20 @@ def test_follow_gives_none_when_the_deadline_passes_first(client: ControlClient)
         assert farewell.wait(0.05) is None
 
 
-def test_follow_of_a_process_that_dies_is_an_error(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "socket"))
-        listener.listen()
-        with ControlClient(tmp_path / "socket").follow() as farewell:
-            listener.accept()[0].close()
+def test_follow_of_a_process_that_dies_is_an_error(channel: Channel) -> None:
+    with channel.listen() as listener:
+        listener.settimeout(5)
+
+        def die() -> None:
+            connection = listener.accept()[0]
+            connection.settimeout(5)
+            with connection:
+                assert channel.admits(connection)
+
+        process = threading.Thread(target=die)
+        process.start()
+        with ControlClient(channel).follow() as farewell:
+            process.join()
             with pytest.raises(ControlUnreachable, match=r"ended without an answer|broke off"):
                 farewell.wait(5)
 
@@ -155,35 +179,39 @@ def test_an_error_of_a_handler_is_told_in_one_line(client: ControlClient, handle
     assert client.status()["state"] == "mounted"
 
 
-def test_nobody_listening_is_unreachable(tmp_path: Path) -> None:
+def test_nobody_listening_is_unreachable(channel: Channel) -> None:
     with pytest.raises(ControlUnreachable):
-        ControlClient(tmp_path / "socket").status()
+        ControlClient(channel).status()
+
+
+def test_a_process_that_is_gone_is_unreachable(channel: Channel) -> None:
+    channel.listen().close()
+    with pytest.raises(ControlUnreachable, match="does not answer"):
+        ControlClient(channel).status()
 
 
 def test_a_silent_process_is_unreachable_after_the_deadline(
-    tmp_path: Path, server: ControlServer, handlers: FakeHandlers
+    channel: Channel, server: ControlServer, handlers: FakeHandlers
 ) -> None:
     handlers.release_status.clear()
     start = time.monotonic()
     with pytest.raises(ControlUnreachable, match="silent"):
-        ControlClient(tmp_path / "socket", answer_deadline_s=0.1).status()
+        ControlClient(channel, answer_deadline_s=1.0).status()
     assert time.monotonic() - start < 3
     handlers.release_status.set()
 
 
 @pytest.mark.parametrize("line", [b"not json\n", b"[]\n", b'{"op": "format"}\n', b"x" * 20_000])
-def test_a_request_that_makes_no_sense_is_refused(tmp_path: Path, server: ControlServer, line: bytes) -> None:
-    with socket.socket(socket.AF_UNIX) as asker:
-        asker.settimeout(5)
-        asker.connect(str(tmp_path / "socket"))
+def test_a_request_that_makes_no_sense_is_refused(channel: Channel, server: ControlServer, line: bytes) -> None:
+    with channel.connect(5) as asker:
         asker.sendall(line)
         assert b"not understood" in asker.recv(4096)
 
 
-def test_connections_are_bounded(tmp_path: Path, handlers: FakeHandlers) -> None:
-    server = ControlServer(tmp_path / "bounded", handlers, connections_max=1)
+def test_connections_are_bounded(channel: Channel, handlers: FakeHandlers) -> None:
+    server = ControlServer(channel, handlers, connections_max=1)
     server.start()
-    client = ControlClient(tmp_path / "bounded")
+    client = ControlClient(channel)
     with client.follow():
         while True:
             try:
@@ -194,37 +222,46 @@ def test_connections_are_bounded(tmp_path: Path, handlers: FakeHandlers) -> None
     server.close()
 
 
-def test_other_users_are_refused(client: ControlClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "is_trusted", lambda _connection: False)
+def test_other_users_are_refused(
+    client: ControlClient, channel: Channel, handlers: FakeHandlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admits = channel.admits
+    monkeypatch.setattr(channel, "admits", lambda connection: admits(connection) and False)
     with pytest.raises(ControlRefused, match="another user"):
         client.status()
 
 
-def test_a_refusal_may_come_before_the_question(client: ControlClient, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="a refusal is lost when the question comes after it")
+def test_a_refusal_may_come_before_the_question(
+    client: ControlClient, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def encoded_late(request: Mapping[str, object]) -> bytes:
         time.sleep(0.3)
         return encode(request)
 
-    monkeypatch.setattr(server_module, "is_trusted", lambda _connection: False)
+    admits = channel.admits
+    monkeypatch.setattr(channel, "admits", lambda connection: admits(connection) and False)
     monkeypatch.setattr(client_module, "encode", encoded_late)
     with pytest.raises(ControlRefused, match="another user"):
         client.status()
 
 
 @pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="the system does not name the peer")
-def test_the_peer_is_judged_by_its_uid(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_peer_is_judged_by_its_uid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = channel_at(tmp_path / "socket")
     left, right = socket.socketpair()
     with left, right:
-        assert server_module.is_trusted(left)
+        assert channel.admits(left)
         own_uid = os.geteuid()
         monkeypatch.setattr(os, "geteuid", lambda: own_uid + 1)
-        assert server_module.is_trusted(left) == (own_uid == 0)
+        assert channel.admits(left) == (own_uid == 0)
 
 
-def test_the_socket_is_private_and_gone_after_close(tmp_path: Path, handlers: FakeHandlers) -> None:
-    server = ControlServer(tmp_path / "socket", handlers)
+def test_the_socket_is_private_and_gone_after_close(tmp_path: Path, channel: Channel, handlers: FakeHandlers) -> None:
+    server = ControlServer(channel, handlers)
     server.start()
-    assert stat.S_IMODE((tmp_path / "socket").stat().st_mode) == 0o600
+    if sys.platform != "win32":
+        assert stat.S_IMODE((tmp_path / "socket").stat().st_mode) == 0o600
     server.close()
     assert not (tmp_path / "socket").exists()
 
@@ -233,7 +270,95 @@ def test_the_socket_is_private_and_gone_after_close(tmp_path: Path, handlers: Fa
 def test_a_path_too_long_for_a_socket_works(tmp_path: Path, handlers: FakeHandlers) -> None:
     folder = tmp_path / ("d" * 120)
     folder.mkdir()
-    server = ControlServer(folder / "socket", handlers)
+    server = ControlServer(channel_at(folder / "socket"), handlers)
     server.start()
-    assert ControlClient(folder / "socket").status()["bucket"] == "fake"
+    assert ControlClient(channel_at(folder / "socket")).status()["bucket"] == "fake"
     server.close()
+
+
+# -- the secret of a loopback port -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def loopback(tmp_path: Path, handlers: FakeHandlers) -> Iterator[Path]:
+    path = tmp_path / "secret"
+    server = ControlServer(LoopbackChannel(path), handlers)
+    server.start()
+    yield path
+    server.close()
+
+
+def changed(path: Path, **fields: object) -> Path:
+    other = path.with_name("other")
+    other.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+    return other
+
+
+def test_who_does_not_know_the_secret_is_told_nothing_and_tells_nothing(loopback: Path, handlers: FakeHandlers) -> None:
+    with pytest.raises(ControlUnreachable, match="not the mount process"):
+        ControlClient(LoopbackChannel(changed(loopback, secret="00" * 32))).detach()
+    assert handlers.detached == 0
+
+
+@pytest.mark.parametrize("proof", [b"\n", b"00" * 32 + b"\n", b"\xff" * 64 + b"\n", b'{"op":"detach"}\n', b"x" * 5000])
+def test_a_wrong_proof_is_refused(loopback: Path, handlers: FakeHandlers, proof: bytes) -> None:
+    port = json.loads(loopback.read_text())["port"]
+    with socket.create_connection(("127.0.0.1", port), 5) as asker:
+        asker.sendall(b"ab" * 32 + b"\n")
+        told = asker.recv(4096)
+        assert json.loads(loopback.read_text())["secret"].encode() not in told
+        asker.sendall(proof + b'{"op":"detach"}\n')
+        with contextlib.suppress(ConnectionError):  # closed while words were unread
+            assert b"another user" in asker.recv(4096)
+    assert handlers.detached == 0
+
+
+def test_a_proof_is_good_for_one_conversation(loopback: Path, handlers: FakeHandlers) -> None:
+    """Whoever saw one cannot say it again, nor give the process' own proof back to it."""
+    port = json.loads(loopback.read_text())["port"]
+    asked = b"ab" * 32 + b"\n"
+    with socket.create_connection(("127.0.0.1", port), 5) as asker:
+        asker.sendall(asked)
+        proof = json.loads(asker.recv(4096))["proof"].encode()
+        asker.sendall(proof + b"\n")
+        assert b"another user" in asker.recv(4096)
+    assert handlers.detached == 0
+
+
+def test_an_imposter_at_the_port_of_a_dead_process_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    LoopbackChannel(path).listen().close()
+    heard: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as imposter:
+
+        def answer() -> None:
+            connection, _ = imposter.accept()
+            with connection:
+                heard.append(connection.recv(4096))
+                connection.sendall(json.dumps({"nonce": "00", "proof": "00"}).encode() + b"\n")
+                heard.append(connection.recv(4096))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(ControlUnreachable, match="not the mount process"):
+            ControlClient(LoopbackChannel(changed(path, port=imposter.getsockname()[1]))).stop(drain=False)
+        thread.join(5)
+    assert len(heard[0]) == 65
+    assert heard[1:] == [b""]
+
+
+def test_a_slow_asker_is_given_up_as_a_whole(loopback: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "REQUEST_DEADLINE_S", 0.3)
+    port = json.loads(loopback.read_text())["port"]
+    start = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port), 5) as asker, contextlib.suppress(ConnectionError):
+        while time.monotonic() - start < 5:
+            asker.sendall(b"a")
+            time.sleep(0.1)
+    assert time.monotonic() - start < 3
+
+
+def test_a_file_that_is_no_secret_is_unreachable(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("{}")
+    with pytest.raises(ControlUnreachable, match="does not say"):
+        ControlClient(LoopbackChannel(tmp_path / "secret")).status()

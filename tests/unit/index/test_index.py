@@ -276,3 +276,22 @@ def test_what_a_moved_directory_has_is_due_after_its_marker_unless_it_was_due_be
     due = {inode.ino: index.inodes.get(inode.ino).due_ns for inode in (settled, unknown, owed, late)}
     assert due == {settled.ino: 100, unknown.ino: 10, owed.ino: 20, late.ino: 100}
     assert all(index.inodes.get(ino).is_owed for ino in due)
+
+
+def test_many_kept_here_are_not_walked_to_find_one_that_is_not(index: Index) -> None:
+    file = Inode(Ino(0), 0o100644, 0, 0, 0, 1, 1, content_generation=1)
+    with index.transaction():
+        for number in range(3000):
+            index.create(ROOT_INO, f"._{number}", file._replace(is_local=True))
+    assert index.dentries.is_empty_in_bucket(ROOT_INO)
+    index.create(ROOT_INO, "file", file)
+    steps = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 1
+
+    index._database._connection.set_progress_handler(count, 100)
+    assert not index.dentries.is_empty_in_bucket(ROOT_INO)
+    index._database._connection.set_progress_handler(None, 100)
+    assert steps < 5, f"{steps} hundred steps of SQLite"

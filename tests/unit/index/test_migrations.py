@@ -120,6 +120,7 @@ CREATE TABLE cache_seal (ino INTEGER NOT NULL, segment INTEGER NOT NULL, seals B
 INSERT INTO fact VALUES ('uuid', 'abcdef012345'), ('source', 's3://b'), ('run', '7');
 PRAGMA user_version = 2;
 """
+VERSION_3 = VERSION_2.replace("user_version = 2", "user_version = 3")
 ROWS_2 = """
 INSERT INTO inode (ino, mode, uid, gid, size, mtime_ns, ctime_ns, nlink, content_generation, content_uploaded,
     meta_generation, meta_uploaded, remote_key, remote_etag, remote_size, metadata_known, is_listed, due_ns,
@@ -226,7 +227,16 @@ def columns(path: Path) -> set[tuple[str, ...]]:
     return found
 
 
-@pytest.mark.parametrize("version", [VERSION_1, VERSION_2])
+def test_what_was_owed_in_version_3_is_owed(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    write(path, VERSION_3 + ROWS_2)
+    with opened(path) as index:
+        assert [inode.ino for inode in index.inodes.owed(10)] == [2]
+        assert not index.inodes.get(Ino(2)).is_local
+        assert index._database.row("PRAGMA user_version") == (SCHEMA_VERSION,)
+
+
+@pytest.mark.parametrize("version", [VERSION_1, VERSION_2, VERSION_3])
 def test_a_migrated_index_has_the_tables_of_a_new_one(tmp_path: Path, version: str) -> None:
     write(tmp_path / "old.sqlite", version)
     write(tmp_path / "new.sqlite", DDL)

@@ -1,0 +1,81 @@
+"""The commands as a person types them on Windows, each a process under Wine, over a real bucket."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.s3_server import S3Server
+from tests.support.wine_process import CHECKOUT, WineProcess, python_command, windows_path
+
+COMMAND_DEADLINE_S = 120.0
+
+
+def s3mount(server: S3Server, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, **server.environment()}
+    return subprocess.run(
+        python_command("-m", "s3mount", *arguments), cwd=CHECKOUT, env=environment, capture_output=True, text=True,
+        timeout=COMMAND_DEADLINE_S, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def mount(start: Callable[..., WineProcess], seaweed: S3Server, tmp_path: Path) -> Callable[[str], WineProcess]:
+    """Nothing goes up by itself within an hour."""
+
+    def begin(bucket: str) -> WineProcess:
+        return start(
+            "tests.wine.command", "mount", "--foreground", f"--endpoint-url={seaweed.endpoint_url}",
+            f"--cache-dir={windows_path(tmp_path / 'cache')}", "--write-back-delay=1h", f"s3://{bucket}", "S:",
+            environment=seaweed.environment(),
+        )  # fmt: skip
+
+    return begin
+
+
+def keys(server: S3Server, bucket: str) -> list[str]:
+    return [entry["Key"] for entry in server.client.list_objects_v2(Bucket=bucket).get("Contents", ())]
+
+
+def dirty_files(server: S3Server) -> int:
+    told = s3mount(server, "status", "--json", "S:")
+    assert told.returncode == 0, told.stderr
+    status = json.loads(told.stdout)
+    assert (status["mountpoint"], status["state"]) == ("S:\\", "mounted")
+    return int(status["dirty_files"])
+
+
+def test_a_drive_is_mounted_followed_drained_and_unmounted(
+    mount: Callable[[str], WineProcess], seaweed: S3Server
+) -> None:
+    bucket = seaweed.make_bucket()
+    process = mount(bucket)
+    process.ask("put", "\\a.txt", "first", 1)
+    assert process.ask("content", "\\A.TXT") == "first"
+    assert dirty_files(seaweed) == 1
+    assert keys(seaweed, bucket) == []
+    drained = s3mount(seaweed, "drain", "S:")
+    assert drained.returncode == 0, drained.stderr
+    assert keys(seaweed, bucket) == ["a.txt"]
+    process.ask("put", "\\b.txt", "second", 1)
+    unmounted = s3mount(seaweed, "unmount", "S:")
+    assert unmounted.returncode == 0, unmounted.stderr
+    assert process.wait() == 0
+    assert keys(seaweed, bucket) == ["a.txt", "b.txt"]
+    assert s3mount(seaweed, "status", "S:").returncode != 0
+
+
+def test_a_mount_after_a_kill_takes_up_what_is_owed(mount: Callable[[str], WineProcess], seaweed: S3Server) -> None:
+    bucket = seaweed.make_bucket()
+    process = mount(bucket)
+    process.ask("put", "\\a.txt", "first", 1)
+    process.kill()
+    process = mount(bucket)
+    assert process.ask("content", "\\a.txt") == "first"
+    unmounted = s3mount(seaweed, "unmount", "S:")
+    assert unmounted.returncode == 0, unmounted.stderr
+    assert process.wait() == 0
+    assert keys(seaweed, bucket) == ["a.txt"]
