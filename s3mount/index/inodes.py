@@ -208,9 +208,10 @@ class Inodes:
         with self._database.locked():
             children = [ino for (ino,) in self._database.rows("SELECT ino FROM dentry WHERE parent = ?", parent)]
             # The time at which something was due that is not owed any more would put it before its directory's marker.
+            # What must be asked for goes first all the same, directory by directory, while its answers are at hand.
             self._database.write(
                 "UPDATE inode SET meta_generation = meta_generation + 1,"
-                " due_ns = CASE owed_since_ns WHEN 0 THEN ? ELSE MIN(due_ns, ?) END,"
+                " due_ns = CASE WHEN owed_since_ns = 0 AND metadata_known THEN ? ELSE MIN(due_ns, ?) END,"
                 " owed_since_ns = CASE owed_since_ns WHEN 0 THEN ? ELSE owed_since_ns END"
                 " WHERE ino IN (SELECT ino FROM dentry WHERE parent = ?)",
                 due_ns,

@@ -94,14 +94,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--peers", type=_peers, help=f"of {','.join(PEERS)} (default: all; with --quick: s3mount)")
     parser.add_argument("--rounds", type=int, help="how often each peer does it all, in turn (3; with --quick 1)")
     parser.add_argument(
-        "--minutes", type=float, help="begin no step later, and no round that would end later (none; with --quick 0.7)"
+        "--minutes", type=float, help="begin no step later, and no round that would end later (none; with --quick 0.5)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the medians there")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the seconds there (.svg, .png)")
     parser.add_argument("--folder", type=Path, help="where inputs, caches and the server's data go (a temporary one)")
     options = parser.parse_args()
     options.peers = options.peers or (["s3mount"] if options.quick else list(PEERS))
-    options.minutes = options.minutes or (0.7 if options.quick else float("inf"))
+    options.minutes = options.minutes or (0.5 if options.quick else float("inf"))
     options.rounds = options.rounds or (1 if options.quick else 3)
     return options
 

@@ -264,6 +264,20 @@ def test_directories_above_have_the_keys_of_their_paths(index: Index) -> None:
     assert index.dentries.directories_above(file.ino) == []
 
 
+def test_what_a_moved_directory_has_is_due_after_its_marker_unless_it_was_due_before(index: Index) -> None:
+    """So nobody looks for who else may be at the directory's key, once for each file."""
+    directory = index.create(ROOT_INO, "directory", DIR._replace(due_ns=50))
+    clean = FILE._replace(content_uploaded=1, meta_generation=0, metadata_known=True, due_ns=10)
+    settled = index.create(directory.ino, "settled", clean)
+    unknown = index.create(directory.ino, "unknown", clean._replace(metadata_known=False))
+    owed = index.create(directory.ino, "owed", FILE._replace(due_ns=20))
+    late = index.create(directory.ino, "late", FILE._replace(due_ns=LATER))
+    index.inodes.bump_children(directory.ino, 100)
+    due = {inode.ino: index.inodes.get(inode.ino).due_ns for inode in (settled, unknown, owed, late)}
+    assert due == {settled.ino: 100, unknown.ino: 10, owed.ino: 20, late.ino: 100}
+    assert all(index.inodes.get(ino).is_owed for ino in due)
+
+
 def test_many_kept_here_are_not_walked_to_find_one_that_is_not(index: Index) -> None:
     file = Inode(Ino(0), 0o100644, 0, 0, 0, 1, 1, content_generation=1)
     with index.transaction():
