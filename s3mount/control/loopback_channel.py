@@ -20,7 +20,7 @@ from s3mount.private import open_file
 LISTEN_BACKLOG: Final = 16
 _LOOPBACK: Final = "127.0.0.1"
 _SECRET_BYTES: Final = 32
-_LINE_BYTES_MAX: Final = 4096
+_LINE_BYTES_MAX: Final = 1024
 
 
 class LoopbackChannel:

@@ -30,6 +30,8 @@ _INVALID_HANDLE: Final = ctypes.c_void_p(-1).value
 _GENERIC_READ: Final = 0x80000000
 _GENERIC_WRITE: Final = 0x40000000
 _ACCESS: Final = {os.O_RDONLY: _GENERIC_READ, os.O_WRONLY: _GENERIC_WRITE, os.O_RDWR: _GENERIC_READ | _GENERIC_WRITE}
+# GENERIC_WRITE without the right to write anywhere but at the end.
+_APPEND_ONLY: Final = 0x120114
 _SHARE_READ_WRITE_DELETE: Final = 7
 _CREATE_NEW, _CREATE_ALWAYS, _OPEN_EXISTING, _OPEN_ALWAYS, _TRUNCATE_EXISTING = range(1, 6)
 _FILE_ATTRIBUTE_NORMAL: Final = 0x80
@@ -150,7 +152,7 @@ def open_shared(path: AnyPath, flags: int, mode: int = 0o600) -> int:
     # Python's own os.open shares a file for reading and writing only: nobody could rename or remove it.
     handle = _create_file(
         os.fspath(path),
-        _ACCESS[flags & (os.O_RDONLY | os.O_WRONLY | os.O_RDWR)],
+        _access(flags),
         _SHARE_READ_WRITE_DELETE,
         None,
         _disposition(flags),
@@ -164,6 +166,13 @@ def open_shared(path: AnyPath, flags: int, mode: int = 0o600) -> int:
     except OSError:
         _close_handle(handle)
         raise
+
+
+def _access(flags: int) -> int:
+    if flags & (os.O_WRONLY | os.O_APPEND) == os.O_WRONLY | os.O_APPEND:
+        # A child to whom this is the standard output knows nothing of O_APPEND, which is the C runtime's.
+        return _APPEND_ONLY
+    return _ACCESS[flags & (os.O_RDONLY | os.O_WRONLY | os.O_RDWR)]
 
 
 def _disposition(flags: int) -> int:

@@ -17,10 +17,9 @@ NEEDS_THE_KERNEL = pytest.mark.skipif(IS_REAL_DLL, reason="a junction to a devic
 
 @pytest.fixture
 def signals() -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.getsignal(number) for number in numbers]
+    before = [signal.getsignal(number) for number in host.END_SIGNALS]
     yield
-    for number, handler in zip(numbers, before, strict=True):
+    for number, handler in zip(host.END_SIGNALS, before, strict=True):
         signal.signal(number, handler)
 
 
@@ -32,7 +31,7 @@ def run(drive: WindowsDriveUnderTest, place: str, on_ready: Any, **more: Any) ->
     run_winfsp(drive.drive.filesystem, place, on_ready=on_ready, **{**settings, **more})
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", host.END_SIGNALS)
 def test_a_signal_ends_it_and_leaves_nothing(drive: WindowsDriveUnderTest, signals: None, number: int) -> None:
     before = volume_count()
     seen: list[int] = []
@@ -43,6 +42,12 @@ def test_a_signal_ends_it_and_leaves_nothing(drive: WindowsDriveUnderTest, signa
 
     run(drive, "T:\\", ready)
     assert seen == [before + 1]
+    assert volume_count() == before
+
+
+def test_who_is_asked_to_detach_ends_and_leaves_nothing(drive: WindowsDriveUnderTest, signals: None) -> None:
+    before, detaching = volume_count(), threading.Event()
+    run(drive, "T:\\", lambda: threading.Timer(0.1, detaching.set).start(), detaching=detaching)
     assert volume_count() == before
 
 

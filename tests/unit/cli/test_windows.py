@@ -2,6 +2,7 @@
 
 import string
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -9,6 +10,7 @@ from click.testing import CliRunner, Result
 from s3mount import host
 from s3mount.cli import preflight
 from s3mount.cli.group import s3mount
+from s3mount.daemon import StartFailed, start_detached
 from s3mount.errors import MountPointUnusable
 
 
@@ -47,3 +49,13 @@ def test_a_missing_winfsp_is_named(windows: pytest.MonkeyPatch, place: str) -> N
     result = mount(place)
     assert result.exit_code == 4
     assert result.stderr == "s3mount: no usable WinFsp (not found); install WinFsp\n"
+
+
+@pytest.mark.skipif(sys.platform != "win32", reason="a process of Windows")
+def test_a_start_in_the_background_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+    words = ["mount", f"--cache-dir={tmp_path}", "--endpoint-url=http://127.0.0.1:1", "--offline-timeout=1s"]
+    with pytest.raises(StartFailed, match="cannot use s3://bucket") as failed:
+        start_detached([*words, "s3://bucket", "Q:"], log_path=tmp_path / "log", deadline_s=90)
+    assert failed.value.exit_code == 3

@@ -123,6 +123,19 @@ def test_flags_of_open_mean_what_they_mean(tmp_path: Path) -> None:
     assert path.read_bytes() == b""
 
 
+def test_two_processes_write_after_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with open(path, "ab", opener=host.open_shared) as log, open(path, "ab", opener=host.open_shared) as again:
+        code = "import sys; print('child', flush=True); sys.stdin.read(); print('late')"
+        with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=log) as child:
+            while not path.stat().st_size:
+                assert child.poll() is None
+            again.write(b"parent, at length\n")
+            again.flush()
+            child.communicate()
+    assert path.read_text().split() == ["child", "parent,", "at", "length", "late"]
+
+
 def test_what_was_opened_is_not_inherited(tmp_path: Path) -> None:
     number = host.open_shared(tmp_path / "file", RW | os.O_CREAT)
     assert not os.get_inheritable(number)
