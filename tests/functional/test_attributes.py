@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from s3mount import host
 from tests.support.os_like import NOW, OsLike, code_of, put
 
 TIMES_NS = [
@@ -39,7 +40,7 @@ def test_modes_at_creation(fs: OsLike) -> None:
     fs.mkdir("d", 0o700)
     assert fs.stat("f").mode == stat.S_IFREG | 0o600
     assert fs.stat("d").mode == stat.S_IFDIR | 0o700
-    assert (fs.stat("f").uid, fs.stat("f").gid) == (os.getuid(), os.getgid())
+    assert (fs.stat("f").uid, fs.stat("f").gid) == host.own_ids()
     # A handle keeps what it was opened for, whatever the new file's mode says.
     fh = fs.open("secret", os.O_CREAT | os.O_WRONLY, 0o000)
     assert fs.write(fh, b"x") == 1
@@ -47,7 +48,7 @@ def test_modes_at_creation(fs: OsLike) -> None:
     assert fs.stat("secret").mode == stat.S_IFREG
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may give files away")
+@pytest.mark.skipif(host.own_ids()[0] != 0, reason="only root may give files away")
 def test_chown(fs: OsLike) -> None:
     put(fs, "f")
     fs.symlink("f", "link")
@@ -62,7 +63,7 @@ def test_chown(fs: OsLike) -> None:
     assert (fs.stat("f").uid, fs.stat("f").gid) == (7, 42)
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may give files away")
+@pytest.mark.skipif(host.own_ids()[0] != 0, reason="only root may give files away")
 def test_setgid_directories_hand_their_group_down(fs: OsLike) -> None:
     fs.mkdir("d")
     fs.chown("d", -1, 4321)
@@ -144,7 +145,7 @@ CHANGES: dict[str, tuple[Callable[[OsLike], object], set[str], set[str]]] = {
     "truncate": (lambda fs: fs.truncate("d/f", 1), {"d/f"}, set()),
     "open_trunc": (lambda fs: put(fs, "d/f"), {"d/f"}, set()),
     "chmod": (lambda fs: fs.chmod("d/f", 0o600), set(), {"d/f"}),
-    "chown": (lambda fs: fs.chown("d/f", os.getuid(), os.getgid()), set(), {"d/f"}),
+    "chown": (lambda fs: fs.chown("d/f", *host.own_ids()), set(), {"d/f"}),
     "create": (lambda fs: put(fs, "d/new"), {"d"}, set()),
     "mkdir": (lambda fs: fs.mkdir("d/new"), {"d"}, set()),
     "symlink": (lambda fs: fs.symlink("f", "d/new"), {"d"}, set()),

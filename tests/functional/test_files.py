@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from s3mount import host
 from tests.support.os_like import OsLike, code_of, content, put
 
 
@@ -157,7 +158,7 @@ def test_attributes_of_an_unlinked_file(fs: OsLike) -> None:
     attr = fs.fstat(fh)
     assert (attr.size, attr.nlink) == (3, 0)
     fs.fchmod(fh, 0o640)
-    fs.fchown(fh, os.getuid(), os.getgid())
+    fs.fchown(fh, *host.own_ids())
     fs.pwrite(fh, b"longer", 2)
     fs.futime(fh, 1_000, 2_000)
     fs.ftruncate(fh, 5)

@@ -39,6 +39,7 @@ ERRNO = {
     0xC0000904: errno.EFBIG,
     0xC000007F: errno.ENOSPC,
 }
+ACCESS_MODE = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
 ACCESS = {
     os.O_RDONLY: nt.READ_DATA | nt.READ_ATTRIBUTES,
     os.O_WRONLY: nt.WRITE_DATA | nt.READ_ATTRIBUTES | nt.WRITE_ATTRIBUTES,
@@ -104,7 +105,7 @@ class WindowsOs:
         }[flags & os.O_CREAT, flags & os.O_TRUNC]
         if flags & os.O_CREAT and flags & os.O_EXCL:
             disposition = nt.CREATE
-        access = ACCESS[flags & os.O_ACCMODE]
+        access = ACCESS[flags & ACCESS_MODE]
         handle = self._call(
             self.volume.create, self._path(path), disposition, access, options=nt.NON_DIRECTORY_FILE
         )  # fmt: skip
@@ -123,7 +124,7 @@ class WindowsOs:
 
     def pread(self, fh: int, size: int, offset: int) -> bytes:
         file = self._file(fh)
-        if file.flags & os.O_ACCMODE == os.O_WRONLY:
+        if file.flags & ACCESS_MODE == os.O_WRONLY:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         if not size:
             return b""
@@ -142,7 +143,7 @@ class WindowsOs:
 
     def pwrite(self, fh: int, data: bytes, offset: int) -> int:
         file = self._file(fh)
-        if file.flags & os.O_ACCMODE == os.O_RDONLY:
+        if file.flags & ACCESS_MODE == os.O_RDONLY:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return self._call(self.volume.write, file.handle, None if file.flags & os.O_APPEND else offset, data)
 
@@ -153,7 +154,7 @@ class WindowsOs:
 
     def ftruncate(self, fh: int, size: int) -> None:
         file = self._file(fh)
-        if file.flags & os.O_ACCMODE == os.O_RDONLY:
+        if file.flags & ACCESS_MODE == os.O_RDONLY:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         self._call(self.volume.set_size, file.handle, size)
 
