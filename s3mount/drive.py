@@ -3,6 +3,7 @@
 Called by mount.py with S3, by the tests with whatever store they like. Bindings and processes are not its business.
 """
 
+import contextlib
 import os
 import threading
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 from s3mount.cache.filecache import FileCache
 from s3mount.clock import Clock, SystemClock
 from s3mount.config import PREFETCH_BYTES
-from s3mount.errors import MountError
+from s3mount.errors import FsError, MountError
 from s3mount.host import lock_exclusively, pread, pwrite
 from s3mount.index.index import Index
 from s3mount.locks import InodeLocks
@@ -131,6 +132,7 @@ class Drive:
             self.index, self.cache, self._attributes, locks, clock, bytes_max=options.prefetch_bytes
         )
         self._archived = ArchivedFiles()
+        self._discards = Discards(self.index, self.cache)
         self.filesystem = FileSystem(
             VfsContext(
                 index=self.index,
@@ -143,7 +145,7 @@ class Drive:
                 clock=stamps or clock,
                 properties=store.properties,
                 options=options.vfs,
-                discards=Discards(self.index, self.cache),
+                discards=self._discards,
                 archived=self._archived,
                 departed=departed,
                 foreign=observer,
@@ -194,6 +196,9 @@ class Drive:
         has_ended &= self._attributes.close(deadline - time.monotonic())
         for ino in self.index.inodes.staged():
             self.cache.save(ino, partial(self.index.inodes.flush, ino))
+        # Where that fails, the next mount gives the bytes up.
+        with contextlib.suppress(FsError):
+            self._discards.commit()
         has_ended &= self.cache.close(deadline - time.monotonic())
         self.index.close()
         self._lock.release()

@@ -2,8 +2,8 @@
 
 Called by the vfs after the transaction in which an inode was dropped, from any thread, with no lock held. The file
 that a power cut brings back under its name (an unlink, or a rename over it, that nobody synced) must still have its
-bytes: they are clean now, but perhaps owed as far as the disk knows. One durable commit for many removals; what waits
-at the end of a mount is swept by the next.
+bytes: they are clean now, but perhaps owed as far as the disk knows. One durable commit for many removals; the last of
+them when the drive is closed. What waits when its process dies is swept by the next mount.
 """
 
 import threading

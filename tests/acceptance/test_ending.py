@@ -1,6 +1,7 @@
 """How a mount ends: unmount, drain, plain umount, signals, with everything in the bucket or with what is left told and
 kept (P3, P4)."""
 
+import contextlib
 import json
 import os
 import re
@@ -103,6 +104,13 @@ def end_by_ctrl_c(drive: CliMount) -> None:
     os.kill(drive.pid, signal.SIGINT)
 
 
+def has_a_connection(pid: int) -> bool:
+    """Whether the command has come so far as to talk to the mount; on a busy machine that takes a while."""
+    with contextlib.suppress(FileNotFoundError):
+        return any(os.readlink(link).startswith("socket:") for link in Path(f"/proc/{pid}/fd").iterdir())
+    return False
+
+
 @pytest.mark.parametrize(
     ("end", "waiting"), [(end_by_fusermount, "unmount"), (end_by_terminate, "drain"), (end_by_ctrl_c, "unmount")]
 )
@@ -126,6 +134,7 @@ def test_it_goes_on_draining_once_detached(
         drive.mountpoint.mkdir()
 
         waiter = drive.start(waiting, str(drive.mountpoint))
+        wait_until(lambda: has_a_connection(waiter.pid))
         time.sleep(0.2)
         assert waiter.poll() is None
         network.line = Line.PASS

@@ -1,6 +1,7 @@
 """The workflows parse, and every command in them is there and takes the words that it is given."""
 
 import ast
+import os
 import re
 import shlex
 import tomllib
@@ -38,7 +39,7 @@ COMMANDS = [
 
 
 def test_there_are_some() -> None:
-    assert [path.name for path in WORKFLOWS] == ["windows.yml"]
+    assert [path.name for path in WORKFLOWS] == ["windows.yml", "wine.yml"]
     assert {line.split()[1] for _, line in COMMANDS if line.startswith("s3mount")} >= {
         "mount", "unmount", "selftest", "status",
     }  # fmt: skip
@@ -57,6 +58,8 @@ def test_a_command_is_there_and_takes_its_words(name: str, line: str) -> None:
             assert extra is not None
             project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
             assert extra[1] in project["optional-dependencies"]
+        case [script] if script.startswith("scripts/"):
+            assert os.access(ROOT / script, os.X_OK)
         case ["python", script, *_]:
             ast.parse((ROOT / script).read_text(encoding="utf-8"))
         case _:
@@ -68,12 +71,14 @@ def test_actions_and_downloads_are_pinned(path: Path) -> None:
     for step in steps_of(path):
         assert re.fullmatch(r"[\w-]+/[\w-]+@v\d+", step.get("uses", "a/b@v1"))
     text = path.read_text(encoding="utf-8")
-    assert re.search(r"_URL: \S+-\d+\.\d+\.\d+\.msi\n\s+WINFSP_SHA256: [0-9a-f]{64}\n", text)
+    downloads = len(re.findall("Invoke-WebRequest|curl|wget", text))
+    pinned = re.findall(r"_URL: \S+-\d+\.\d+\.\d+\.msi\n\s+WINFSP_SHA256: [0-9a-f]{64}\n", text)
+    assert len(pinned) == downloads
 
 
 def test_the_python_of_the_runner_has_a_wheel_of_winfspy() -> None:
-    (path,) = WORKFLOWS
-    (setup,) = [step for step in steps_of(path) if step.get("uses", "").startswith("actions/setup-python@")]
+    steps = [step for path in WORKFLOWS for step in steps_of(path)]
+    (setup,) = [step for step in steps if step.get("uses", "").startswith("actions/setup-python@")]
     dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     (winfspy,) = [line for line in dependencies if line.startswith("winfspy")]
     limit = re.search(r"python_version < '3\.(\d+)'", winfspy)

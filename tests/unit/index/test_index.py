@@ -229,6 +229,9 @@ def test_totals_are_counted_in_portions_and_kept_while_they_are_dear(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inodes, "COUNTED_AT_ONCE", 3)
+    times_s = iter(range(1000))  # each count takes a second, however fast the machine is
+    monkeypatch.setattr(index.inodes._clock, "monotonic_s", lambda: next(times_s))
+    monkeypatch.setattr(inodes, "TOTALS_KEPT_TIMES", 0)
     for number in range(8):
         index.create(ROOT_INO, f"n{number}", FILE._replace(size=10))
     assert index.inodes.totals() == (9, 80)
