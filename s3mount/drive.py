@@ -104,8 +104,8 @@ class Drive:
         self.index.ensure_root(
             defaults.dir_mode, defaults.uid, defaults.gid, clock.now_ns(), has_key=store.properties.has_root_key
         )
-        handles, self.locks, guard, departed = Handles(), InodeLocks(), WriteGuard(), Departed()
-        locks = self.locks
+        handles, guard, departed = Handles(), WriteGuard(), Departed()
+        self.locks = locks = InodeLocks()
         self.cache = self._open_cache(state_dir / CACHE_NAME, options.cache_limit_bytes, clock)
         observer = ForeignChanges(self.index, self.cache, handles, locks, defaults, clock, departed)
         self._attributes = AttributeReader(store, self.index, observer=observer)
@@ -131,8 +131,7 @@ class Drive:
         self._prefetch = Prefetch(
             self.index, self.cache, self._attributes, locks, clock, bytes_max=options.prefetch_bytes
         )
-        self._archived = ArchivedFiles()
-        self._discards = Discards(self.index, self.cache)
+        self._archived, self._discards = ArchivedFiles(), Discards(self.index, self.cache)
         self.filesystem = FileSystem(
             VfsContext(
                 index=self.index,
