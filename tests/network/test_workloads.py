@@ -69,7 +69,8 @@ def test_one_request_in_ten_is_lost(seaweed: S3Server, tmp_path: Path, seed: int
                 workload.step()
                 if number == STEPS // 2:
                     bench.restart()
-            until(lambda: proxy.dropped >= 10, 60, "requests lost")
+            # How many changes go up together, and so in how many requests, depends on how fast the machine is.
+            until(lambda: proxy.dropped >= 10 or workload.step(), 60, "requests lost")
             bench.settle(100)
             assert len(proxy.requests) > 50
             proxy.heal()
