@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -91,6 +91,26 @@ def write_file(path: Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise MountError(f"cannot write {path}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def written(path: Path, content: bytes) -> Iterator[None]:
+    """The file, for as long as nothing inside raises MountError; then what was there before is there again."""
+    try:
+        before = path.read_bytes()
+    except FileNotFoundError:
+        before = None
+    except OSError as error:
+        raise MountError(f"cannot read {path}: {error.strerror}") from error
+    write_file(path, content)
+    try:
+        yield
+    except MountError:
+        if before is None:
+            remove_file(path)
+        else:
+            write_file(path, before)
+        raise
 
 
 def remove_file(path: Path) -> bool:

@@ -9,8 +9,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from s3mount.autostart.entry import Entry, entry_of, files_in, name_of, remove_file, run_command, write_file
-from s3mount.errors import MountError
+from s3mount.autostart.entry import Entry, entry_of, files_in, name_of, remove_file, run_command, written
 
 _ENDING: Final = ".service"
 # systemd passes over sections that begin with "X-".
@@ -85,13 +84,9 @@ class Systemd:
 
     def add(self, entry: Entry) -> None:
         path = self._path(entry.mountpoint)
-        write_file(path, unit(entry).encode())
-        try:
+        with written(path, unit(entry).encode()):
             run_command(["systemctl", "--user", "daemon-reload"])
             run_command(["systemctl", "--user", "enable", path.name])
-        except MountError:
-            remove_file(path)
-            raise
 
     def remove(self, mountpoint: str) -> bool:
         path = self._path(mountpoint)

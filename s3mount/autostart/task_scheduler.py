@@ -25,7 +25,7 @@ from s3mount.autostart.entry import (
     remove_file,
     require_printable,
     run_command,
-    write_file,
+    written,
 )
 from s3mount.errors import MountError
 
@@ -98,13 +98,9 @@ class TaskScheduler:
     def add(self, entry: Entry) -> None:
         require_printable(entry.command(foreground=False))
         path = self._path(entry.mountpoint)
-        write_file(path, task(entry, user=current_user(os.environ), python=_windowless_python()))
         name = f"{_TASK_FOLDER}{entry.name}"
-        try:
+        with written(path, task(entry, user=current_user(os.environ), python=_windowless_python())):
             run_command(["schtasks", "/Create", "/TN", name, "/XML", str(path), "/F"])
-        except MountError:
-            remove_file(path)
-            raise
 
     def remove(self, mountpoint: str) -> bool:
         path = self._path(mountpoint)

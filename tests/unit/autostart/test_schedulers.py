@@ -140,6 +140,19 @@ def test_a_scheduler_that_refuses_leaves_nothing(kind: str, fails: str, tmp_path
     assert files(tmp_path) == []
 
 
+@pytest.mark.parametrize(("kind", "fails"), [("systemd", "enable"), ("task scheduler", "/Create")])
+def test_one_that_refuses_another_entry_leaves_the_former(
+    kind: str, fails: str, tmp_path: Path, stand_ins: StandIns
+) -> None:
+    scheduler = SCHEDULERS[kind](tmp_path / "own")
+    scheduler.add(PLAIN)
+    stand_ins.fail(fails)
+    with pytest.raises(MountError, match="does not work"):
+        scheduler.add(Entry("s3://another", PLAIN.mountpoint, ()))
+    assert scheduler.entries() == [PLAIN]
+    assert len(files(tmp_path)) == 1
+
+
 @pytest.mark.parametrize("kind", ["systemd", "task scheduler"])
 def test_a_system_without_the_scheduler(kind: str, tmp_path: Path, stand_ins: StandIns) -> None:
     for name in ("systemctl", "schtasks"):
