@@ -282,10 +282,10 @@ class Inodes:
                     found.append(self.get(ino))
         return found
 
-    def next_due_ns(self) -> int | None:
-        """When the next owed inode is due; None when nothing is (parked work apart)."""
-        (due_ns,) = self._database.row(f"SELECT MIN(due_ns) FROM inode WHERE {OWED}")
-        return None if due_ns is None or due_ns == DUE_NEVER else due_ns
+    def next_due_ns(self, but: Ino | None = None) -> int | None:
+        """When the next owed inode, other than `but`, is due; None when nothing is (parked work apart)."""
+        row = self._database.row(f"SELECT due_ns FROM inode WHERE {OWED} AND ino IS NOT ? ORDER BY due_ns LIMIT 1", but)
+        return None if row is None or row[0] == DUE_NEVER else int(row[0])
 
     def note_modified(self, inode: Inode, modified_ns: int, *, is_metadata_known: bool) -> None:
         """When a listing says that the object of `inode`, which owes nothing, was made; and whether its metadata is the

@@ -56,7 +56,7 @@ class Steps:
         if step is Step.NOTHING or key is None:
             return False
         if step is Step.WAIT and primary is not None:
-            self._wait_for(primary, inode, key)
+            self._wait_for(primary.ino, inode, key)
             return False
         if step is Step.PUT and self._can_end_where_it_began(inode):
             key = self._pending_key(inode) or key
@@ -108,16 +108,20 @@ class Steps:
             return False
         return self._index.dentries.own_file(inode.ino) is None
 
-    def _wait_for(self, primary: Inode, shadow: Inode, key: ObjectKey) -> None:
+    def _wait_for(self, ino: Ino, shadow: Inode, key: ObjectKey) -> None:
         """What the bucket learns of the primary makes the shadow due."""
-        parked = self._index.parked.find(primary.ino)
-        if parked is not None and primary.due_ns == DUE_NEVER:
-            cause = f"waits for /{self._index.dentries.path_key(primary)}, which S3 refuses: {parked.cause}"
-            self._park(shadow, key, Rejected(cause))
-            return
-        now_ns = self._context.clock.now_ns()
-        due_ns = max(now_ns + BLOCKED_NS, 0 if primary.due_ns == DUE_NEVER else primary.due_ns)
-        self._index.inodes.set_due(shadow.ino, min(due_ns, now_ns + self.due_within_ns))
+        with self._index.locked():  # should the primary be done meanwhile, the shadow is due already, and stays so
+            primary = self._index.inodes.find(ino)
+            if primary is None or not primary.is_owed:
+                return
+            parked = self._index.parked.find(ino)
+            if parked is not None and primary.due_ns == DUE_NEVER:
+                cause = f"waits for /{self._index.dentries.path_key(primary)}, which S3 refuses: {parked.cause}"
+                self._park(shadow, key, Rejected(cause))
+                return
+            now_ns = self._context.clock.now_ns()
+            due_ns = max(now_ns + BLOCKED_NS, 0 if primary.due_ns == DUE_NEVER else primary.due_ns)
+            self._index.inodes.set_due(shadow.ino, min(due_ns, now_ns + self.due_within_ns))
 
     def _request(self, step: Step, inode: Inode, key: ObjectKey) -> None:
         if step is Step.MOVE_DIRECTORY:
@@ -178,8 +182,7 @@ class Steps:
     def postpone(self, ino: Ino) -> float:
         """Try it again later; in how many seconds."""
         now_ns = self._context.clock.now_ns()
-        self._index.inodes.set_due(ino, now_ns + int(BACK_OFF_S_MAX * 1e9))  # its own time is not the next of others
-        until_ns = self.setbacks.postpone(ino, now_ns, self._index.inodes.next_due_ns())
+        until_ns = self.setbacks.postpone(ino, now_ns, self._index.inodes.next_due_ns(but=ino))
         self._index.inodes.set_due(ino, until_ns)
         return (until_ns - now_ns) / 1e9
 

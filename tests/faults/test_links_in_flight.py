@@ -1,11 +1,12 @@
 """Hard links while requests are under way, while somebody else writes, and when attributes went astray (P1, P6)."""
 
+import threading
 import time
 from collections.abc import Callable
 
 import pytest
 
-from s3mount.model import ROOT_INO, ObjectKey
+from s3mount.model import ROOT_INO, Ino, Inode, ObjectKey
 from tests.faults.bench import MIB, Bench, until
 from tests.faults.test_hard_links import check, linked
 from tests.support.faulty_store import FOR_GOOD, Moment
@@ -234,3 +235,45 @@ def test_someone_else_takes_a_name_out_of_its_group(bench: Bench) -> None:
     check(bench, [{"a", "c"}, {"b"}], dict.fromkeys("abc", b"one"))
     assert bench.fs.getattr("/b").mode & 0o777 == 0o600
     assert bench.fs.getattr("/a").mode & 0o777 == 0o644
+
+
+def test_the_file_is_done_while_its_further_name_is_told_to_wait(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file was put off for minutes; what its name's worker read of that is old by the time it is acted on."""
+    bench.write("/a", b"one")
+    bench.drain()
+    gate = bench.store.hold("copy", "a")
+    bench.link("/a", "/b")
+    gate.wait_arrived()
+    ino, find = bench.ino("/a"), bench.index.inodes.find
+    bench.index.inodes.set_due(Ino(ino), time.time_ns() + 300 * 10**9)
+    has_read = threading.Event()
+
+    def read_late(wanted: Ino) -> Inode | None:
+        inode = find(wanted)
+        if wanted == ino and threading.current_thread().name.startswith("writeback") and not has_read.is_set():
+            has_read.set()
+            gate.open()
+            until(lambda: not bench.index.inodes.get(Ino(ino)).is_owed)
+        return inode
+
+    monkeypatch.setattr(bench.index.inodes, "find", read_late)
+    assert has_read.wait(5)
+    bench.settle(5)
+    check(bench, [{"a", "b"}], dict.fromkeys("ab", b"one"))
+
+
+def test_nobody_sees_a_time_that_a_failure_does_not_set(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+    steps = bench.drive.writeback._steps
+    postpone = steps.setbacks.postpone
+
+    def look(ino: Ino, now_ns: int, next_due_ns: int | None) -> int:
+        seen.append((bench.index.inodes.get(ino).due_ns - now_ns) / 1e9)
+        return postpone(ino, now_ns, next_due_ns)
+
+    monkeypatch.setattr(steps.setbacks, "postpone", look)
+    bench.store.fail("put")
+    bench.write("/a", b"one")
+    until(lambda: seen)
+    assert max(seen) <= 1
+    bench.settle()
