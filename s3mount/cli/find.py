@@ -10,8 +10,7 @@ from pathlib import Path
 import click
 
 from s3mount import host
-from s3mount.bindings.windows_place import absolute_place, same_letter
-from s3mount.config import parse_duration
+from s3mount.amounts import parse_duration
 from s3mount.control.channel import channel_at
 from s3mount.control.client import ControlClient
 from s3mount.control.mount_table import resolve_mountpoint
@@ -22,6 +21,9 @@ from s3mount.errors import MountPointUnusable, UsageError
 def place_of(text: str) -> Path:
     """Where a drive is or is to be, absolute: a folder, and on Windows also a letter or a share. Raises UsageError."""
     if sys.platform == "win32":
+        # Imported here for the sake of the other systems' commands: with it comes what the bindings have in common.
+        from s3mount.bindings.windows_place import absolute_place
+
         return Path(absolute_place(text, lambda root: root[0] in host.taken_letters(), os.getcwd()))
     return resolve_mountpoint(text)
 
@@ -30,11 +32,18 @@ def mounted_place(text: str) -> Path:
     """Where the mount is that a person means, when there is one: on Windows `S:` is the drive that was mounted as
     `\\\\.\\S:`, too. Raises UsageError."""
     place = place_of(text)
-    if sys.platform == "win32" and Registry().find(place) is None:
-        other = same_letter(str(place))
-        if other is not None and Registry().find(Path(other)) is not None:
-            return Path(other)
-    return place
+    other = _other_name(str(place))
+    if other is None or Registry().find(place) is not None or Registry().find(Path(other)) is None:
+        return place
+    return Path(other)
+
+
+def _other_name(place: str) -> str | None:
+    if sys.platform == "win32":
+        from s3mount.bindings.windows_place import same_letter  # here for the same reason
+
+        return same_letter(place)
+    return None
 
 
 def client_of(entry: MountEntry) -> ControlClient:
@@ -73,7 +82,7 @@ def _nearest(path: Path) -> tuple[Path, Path] | None:
 
 
 def _names(mountpoint: str) -> list[str]:
-    other = same_letter(mountpoint) if sys.platform == "win32" else None
+    other = _other_name(mountpoint)
     return [mountpoint] if other is None else [mountpoint, other]
 
 
