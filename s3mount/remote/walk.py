@@ -191,7 +191,8 @@ class Walk:
             self._answer()
 
     def _may_go_on(self) -> bool:
-        """Wait until somebody follows."""
+        """Wait until somebody follows. Who waits for what is further ahead than the walk may go must not wait for that:
+        it ends."""
         while True:
             with self._lock:
                 if self._is_over:
@@ -199,6 +200,8 @@ class Walk:
                 if self._credit > 0:
                     self._credit -= 1
                     return True
+                if self._waiting:
+                    return False
                 self._wake.clear()
             if not self._wake.wait(LINGER_S):
                 return False
