@@ -10,8 +10,7 @@ from pathlib import Path
 import click
 
 from s3mount import host
-from s3mount.bindings.windows_place import absolute_place
-from s3mount.config import parse_duration
+from s3mount.amounts import parse_duration
 from s3mount.control.channel import channel_at
 from s3mount.control.client import ControlClient
 from s3mount.control.mount_table import resolve_mountpoint
@@ -22,6 +21,9 @@ from s3mount.errors import MountPointUnusable, UsageError
 def place_of(text: str) -> Path:
     """Where a drive is or is to be, absolute: a folder, and on Windows also a letter or a share. Raises UsageError."""
     if sys.platform == "win32":
+        # Imported here for the sake of the other systems' commands: with it comes what the bindings have in common.
+        from s3mount.bindings.windows_place import absolute_place
+
         return Path(absolute_place(text, lambda root: root[0] in host.taken_letters()))
     return resolve_mountpoint(text)
 
