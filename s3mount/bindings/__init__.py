@@ -19,7 +19,6 @@ INSTALL_HINT = {
     "darwin": "install macFUSE 5.1.3 or newer, https://macfuse.github.io; nobody has run this on macOS: docs/macos.md",
 }
 WINFSP_HINT = "install WinFsp 2.1 or newer: https://winfsp.dev, or winget install WinFsp.WinFsp"
-WINFSPY_HINT = "winfspy has no build for this Python: use Python 3.11 for x64, and pip install winfspy"
 
 
 class RunBinding(Protocol):
@@ -70,7 +69,7 @@ def library_version() -> str:
     """What load_binding() loads, for a person: "libfuse 3.14". Raises what that raises."""
     load_binding()
     if sys.platform == "win32":
-        return f"winfspy {importlib.import_module('winfspy').__version__}"
+        return str(importlib.import_module("s3mount.bindings.winfsp_library").choose().name)
     major, minor = importlib.import_module("s3mount.bindings.lowlevel_abi").version
     return f"libfuse {major}.{minor}"
 
@@ -94,11 +93,9 @@ def _load_macfuse() -> RunBinding:
 
 def _load_winfsp() -> RunBinding:
     try:
-        importlib.import_module("winfspy")
-    except ImportError as error:
-        raise MountPointUnusable(f"no usable winfspy ({error}); {WINFSPY_HINT}") from error
+        importlib.import_module("s3mount.bindings.winfsp_library").choose()
     except (RuntimeError, OSError) as error:
-        # winfspy looks for the DLL when it is imported.
+        # Either way to it looks for the DLL.
         raise MountPointUnusable(f"no usable WinFsp ({error}); {WINFSP_HINT}") from error
     run: RunBinding = importlib.import_module("s3mount.bindings.winfsp_session").run_winfsp
     return run

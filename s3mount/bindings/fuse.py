@@ -17,12 +17,12 @@ import logging
 import os
 import stat
 import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from s3mount.bindings import lowlevel_abi as abi
+from s3mount.bindings.callback import borrowed, keep_thread_state
 from s3mount.bindings.error_codes import errno_of, no_attribute_errno
 from s3mount.bindings.served import ServedFileSystem
 from s3mount.bindings.stat_buffer import ATTR_TIMEOUT_S, attr_change, dirent_bytes, entry_bytes, stat_bytes
@@ -37,27 +37,14 @@ UNKNOWN_INO = Ino(0xFFFFFFFF)
 # "." and "..", which come before what the drive has.
 DOTS = 2
 FH_OFFSET: int = abi.file_info.fh.offset
-PyBUF_READ = 0x100
 
 _ENCODING = ("utf-8", "surrogateescape")
 _file_info = abi.file_info.from_address
 _ctx_at = abi.fuse_ctx.from_address
 _fh_at = ctypes.c_uint64.from_address
-_borrow = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)(
-    ("PyMemoryView_FromMemory", ctypes.pythonapi)
-)
-_thread = threading.local()
 
 Reply = Callable[[int, tuple[Any, ...], Any], int]
 Packed = tuple[ctypes.Array[ctypes.c_char], int]
-
-
-def _keep_thread_state() -> None:
-    """Make this libfuse thread's Python state outlive the callback. ctypes would build and drop one for each call, and
-    with it everything in a threading.local; keeping it makes calls 1.6 times as fast. libfuse keeps its threads until
-    the mount ends, so this is bounded by their number."""
-    _thread.is_kept = True
-    ctypes.pythonapi.PyGILState_Ensure()
 
 
 # -- replies: (request, arguments of the callback, its result) to libfuse's status ---------------------------------
@@ -224,7 +211,7 @@ class FuseCallbacks:
 
     def write(self, request: int, ino: Ino, buffer: int, size: int, offset: int, info: int) -> int:
         handle = _file_info(info)
-        data = _borrow(buffer, size, PyBUF_READ)
+        data = borrowed(buffer, size)
         return self._filesystem.write(handle.fh, offset, data, is_page=bool(handle.writepage))
 
     def fallocate(self, request: int, ino: Ino, mode: int, offset: int, length: int, info: int) -> None:
@@ -373,8 +360,7 @@ def _guarded(
 ) -> Callable[..., None]:
     def callback(request: int, *arguments: Any) -> None:
         try:
-            if not hasattr(_thread, "is_kept"):
-                _keep_thread_state()
+            keep_thread_state()
             result = method(request, *arguments)
             status = reply(request, arguments, result)
         except FsError as error:

@@ -5,19 +5,16 @@ they only queue. What was queued goes to the driver in one piece, from a thread 
 FspFileSystemNotifyBegin waits for renames to end and FspFileSystemNotifyEnd lets them begin again (winfsp.h), so a
 callback that told would wait for itself. Between the two nothing is called but FspFileSystemNotify, and every wait in
 it has a deadline.
-
-winfspy has none of the three functions; they are called in the DLL that it loaded.
 """
 
-import ctypes
 import logging
 import struct
-import sys
 from enum import Enum, IntEnum, IntFlag
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from s3mount.bindings.courier import Courier
 from s3mount.bindings.served import ServedFileSystem
+from s3mount.bindings.winfsp_dll import function
 from s3mount.bindings.winfsp_names import to_windows
 from s3mount.errors import FsError, MountPointUnusable
 from s3mount.model import ROOT_INO, Ino
@@ -76,28 +73,19 @@ class Change(NamedTuple):
     news: News
 
 
-def load_dll() -> Any:
-    return ctypes.CDLL(f"winfsp-{'x64' if sys.maxsize > 1 << 32 else 'x86'}.dll")
-
-
 class NotifyFunctions:
     """Each takes the address of an FSP_FILE_SYSTEM and returns an NTSTATUS."""
 
     def __init__(self) -> None:
         """Raises MountPointUnusable."""
         try:
-            dll = load_dll()
-            functions = dll.FspFileSystemNotifyBegin, dll.FspFileSystemNotify, dll.FspFileSystemNotifyEnd
+            self._begin, self._notify, self._end = (
+                function(f"FspFileSystemNotify{name}") for name in ("Begin", "", "End")
+            )
         except (OSError, AttributeError) as error:
             raise MountPointUnusable(
                 f"WinFsp cannot tell of changes ({error}): install version 2.1 or newer"
             ) from error
-        self._begin, self._notify, self._end = functions
-        self._begin.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
-        self._notify.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t)
-        self._end.argtypes = (ctypes.c_void_p,)
-        for function in functions:
-            function.restype = ctypes.c_uint32
 
     def begin(self, file_system: int, timeout_ms: int) -> int:
         return int(self._begin(file_system, timeout_ms))

@@ -1,7 +1,7 @@
 """One mount over WinFsp, from the volume's making to its end: `run_winfsp`.
 
 Called by mount.py in the main thread; the callbacks (winfsp.py) run on WinFsp's own threads. It knows volume parameters
-and mount points, and nothing of files. Importing it loads winfspy, and that winfsp.dll.
+and mount points, and nothing of files, nor by which library WinFsp is reached.
 """
 
 import hashlib
@@ -9,14 +9,12 @@ import logging
 import signal
 import threading
 
-import winfspy
-from winfspy.plumbing import cook_ntstatus, ffi, lib, nt_success
-
 from s3mount import host
+from s3mount.bindings import winfsp_library
 from s3mount.bindings.served import Ready, ServedFileSystem
 from s3mount.bindings.windows_place import WindowsPlace, parse_place
-from s3mount.bindings.winfsp import WinFspOperations
-from s3mount.bindings.winfsp_notification import Notification, NotifyFunctions
+from s3mount.bindings.winfsp_library import FileSystem
+from s3mount.bindings.winfsp_notification import FAILED, Notification, NotifyFunctions
 from s3mount.errors import MountPointUnusable
 from s3mount.host import END_SIGNALS, end_with_console
 
@@ -33,25 +31,26 @@ FILE_INFO_MS, VOLUME_INFO_MS, SECURITY_MS = 1000, 10_000, 60_000
 DIR_INFO_MS = 5000
 
 
-class Volume(winfspy.FileSystem):  # type: ignore[misc]  # winfspy has no types
-    """winfspy's own starts as many threads as there are processors, takes no volume without a mount point, and tells
-    Windows of no changes."""
+class Volume:
+    """`is_started` until a `stop` has freed it, which one does not that leaves the volume to the driver."""
 
-    def watch(self, filesystem: ServedFileSystem, functions: NotifyFunctions) -> None:
-        """Before `start`."""
-        volume = int(ffi.cast("uintptr_t", self._file_system_ptr[0]))
-        self._notification = Notification(filesystem, functions, volume)
-        self.operations.drive.watch(self._notification.note, self._notification.note_new)
+    def __init__(self, file_system: FileSystem, mount_point: str | None, notification: Notification):
+        self.operations = file_system.operations
+        self.address = file_system.address
+        self._file_system = file_system
+        self._mount_point = mount_point
+        self._notification = notification
+        self.is_started = False
 
     def start(self) -> None:
         """Raises MountPointUnusable with nothing mounted."""
         # Its lock would make every open wait while one name is made or moved; ours lock what must be locked.
-        lib.FspFileSystemSetOperationGuardF(self._file_system_ptr[0], ffi.NULL, ffi.NULL)
-        self.started = True
+        self._file_system.turn_guard_off()
+        self.is_started = True
         try:
-            if self.mountpoint is not None:
-                self._require(lib.FspFileSystemSetMountPoint(self._file_system_ptr[0], self.mountpoint))
-            self._require(lib.FspFileSystemStartDispatcher(self._file_system_ptr[0], THREADS))
+            if self._mount_point is not None:
+                self._require(self._file_system.mount(self._mount_point))
+            self._require(self._file_system.dispatch(THREADS))
         except MountPointUnusable:
             self.stop()
             raise
@@ -59,16 +58,18 @@ class Volume(winfspy.FileSystem):  # type: ignore[misc]  # winfspy has no types
 
     def stop(self) -> None:
         if self._notification.end():
-            super().stop()
+            self.is_started = False
+            self._file_system.end()
         else:
             # The driver has the volume in hand; it takes it down itself when this process ends.
             log.error("the driver does not return from being told of a change: the volume is left to it")
 
     def _require(self, status: int) -> None:
-        if not nt_success(status):
-            is_folder = "\\" in (self.mountpoint or "").removeprefix("\\\\.\\")
+        if status >= FAILED:
+            is_folder = "\\" in (self._mount_point or "").removeprefix("\\\\.\\")
             hint = "; a folder has to be on an NTFS disk of this computer" if is_folder else ""
-            raise MountPointUnusable(f"WinFsp refuses {self.mountpoint}: {cook_ntstatus(status).name}{hint}")
+            name = self._file_system.name_of(status)
+            raise MountPointUnusable(f"WinFsp refuses {self._mount_point}: {name}{hint}")
 
 
 def _require_free(place: WindowsPlace) -> None:
@@ -81,39 +82,37 @@ def _require_free(place: WindowsPlace) -> None:
 
 def make_volume(filesystem: ServedFileSystem, place: WindowsPlace, *, label: str, read_only: bool) -> Volume:
     """Not started yet. Raises MountPointUnusable."""
-    operations = WinFspOperations(filesystem, label=label, read_only=read_only)
-    serial = int.from_bytes(hashlib.sha256(label.encode()).digest()[:4], "little")
+    library = winfsp_library.choose()
+    operations = library.make_operations(filesystem, label=label, read_only=read_only)
     functions = NotifyFunctions()
-    try:
-        volume = Volume(
-            place.mount_point,
-            operations,
-            sector_size=SECTOR_BYTES,
-            sectors_per_allocation_unit=1,
-            max_component_length=NAME_UNITS_MAX,
-            volume_serial_number=serial,
-            file_info_timeout=FILE_INFO_MS,
-            volume_info_timeout_valid=1,
-            volume_info_timeout=VOLUME_INFO_MS,
-            security_timeout_valid=1,
-            security_timeout=SECURITY_MS,
-            dir_info_timeout_valid=1,
-            dir_info_timeout=DIR_INFO_MS,
-            case_sensitive_search=0,
-            case_preserved_names=1,
-            unicode_on_disk=1,
-            persistent_acls=0,
-            read_only_volume=int(read_only),
-            post_cleanup_when_modified_only=1,
-            flush_and_purge_on_cleanup=1,
-            um_file_context_is_user_context2=1,
-            prefix=place.prefix,
-            file_system_name=FILE_SYSTEM_NAME,
-        )
-    except winfspy.WinFSPyError as error:
-        raise MountPointUnusable(f"WinFsp makes no volume: {error}") from error
-    volume.watch(filesystem, functions)
-    return volume
+    params = {
+        "sector_size": SECTOR_BYTES,
+        "sectors_per_allocation_unit": 1,
+        "max_component_length": NAME_UNITS_MAX,
+        "volume_serial_number": int.from_bytes(hashlib.sha256(label.encode()).digest()[:4], "little"),
+        "file_info_timeout": FILE_INFO_MS,
+        "volume_info_timeout_valid": 1,
+        "volume_info_timeout": VOLUME_INFO_MS,
+        "security_timeout_valid": 1,
+        "security_timeout": SECURITY_MS,
+        "dir_info_timeout_valid": 1,
+        "dir_info_timeout": DIR_INFO_MS,
+        "case_sensitive_search": 0,
+        "case_preserved_names": 1,
+        "unicode_on_disk": 1,
+        "persistent_acls": 0,
+        "read_only_volume": int(read_only),
+        "post_cleanup_when_modified_only": 1,
+        "pass_query_directory_file_name": 1,
+        "flush_and_purge_on_cleanup": 1,
+        "um_file_context_is_user_context2": 1,
+        "prefix": place.prefix,
+        "file_system_name": FILE_SYSTEM_NAME,
+    }
+    file_system = library.make_file_system(operations, params)
+    notification = Notification(filesystem, functions, file_system.address)
+    operations.drive.watch(notification.note, notification.note_new)
+    return Volume(file_system, place.mount_point, notification)
 
 
 def run_winfsp(

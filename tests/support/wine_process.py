@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-PYTHON = CHECKOUT / ".wine" / "python" / "cp311" / "python.exe"
+# The one reaches WinFsp by winfspy, the other by ctypes.
+PYTHONS = ("cp311", "cp313")
 BYTE_CODE = CHECKOUT / ".wine" / "byte-code"
 ANSWER_DEADLINE_S = 90.0
 END_DEADLINE_S = 60.0
@@ -25,9 +26,11 @@ def windows_path(path: Path) -> str:
     return "Z:" + str(path).replace("/", "\\")
 
 
-def python_command(*arguments: str) -> list[str]:
+def python_command(python: str, *arguments: str) -> list[str]:
+    """`python`: one of PYTHONS."""
+    executable = CHECKOUT / ".wine" / "python" / python / "python.exe"
     options = ["-X", "utf8", "-X", f"pycache_prefix={windows_path(BYTE_CODE)}"]
-    return ["wine", str(PYTHON), *options, *arguments]
+    return ["wine", str(executable), *options, *arguments]
 
 
 class Refused(Exception):
@@ -39,11 +42,11 @@ class Refused(Exception):
 class WineProcess:
     """`log`: lines that are no JSON. Standard output has to be a pipe: a file is no handle to Python there."""
 
-    def __init__(self, module: str, *arguments: str, environment: dict[str, str]) -> None:
+    def __init__(self, python: str, module: str, *arguments: str, environment: dict[str, str]) -> None:
         self.log: list[str] = []
         self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._process = subprocess.Popen(
-            python_command("-m", module, *arguments), cwd=CHECKOUT, env={**os.environ, **environment},
+            python_command(python, "-m", module, *arguments), cwd=CHECKOUT, env={**os.environ, **environment},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)

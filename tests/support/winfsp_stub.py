@@ -2,8 +2,8 @@
 
 `load()` puts the package that scripts/install unpacked into `.winfspy` on the path, builds the stand-in with cffi and
 the C compiler, and gives it to winfspy under the name of its own extension module. The stand-in has the functions that
-winfspy and s3mount call, with the layouts and limits of the real ones as far as they can be seen from Python; it has no
-dispatcher and no kernel: tests/support/winfsp_driver.py calls the callbacks in its place.
+winfspy and s3mount call, also by ctypes, with the layouts and limits of the real ones; it has no dispatcher and no
+kernel: tests/support/winfsp_driver.py calls the callbacks in its place.
 """
 
 import ast
@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from s3mount.bindings import winfsp_notification
+from s3mount.bindings import winfsp_abi, winfsp_dll
 
 UNPACKED = Path(__file__).parents[2] / ".winfspy"
 
@@ -42,7 +42,28 @@ typedef struct {
 typedef struct {
     UINT16 Size; FSP_FSCTL_FILE_INFO FileInfo; UINT8 Padding[24]; WCHAR FileNameBuf[];
 } FSP_FSCTL_DIR_INFO;
+typedef struct {
+    UINT16 Version, SectorSize, SectorsPerAllocationUnit, MaxComponentLength; UINT64 VolumeCreationTime;
+    UINT32 VolumeSerialNumber, TransactTimeout, IrpTimeout, IrpCapacity, FileInfoTimeout, Flags;
+    WCHAR Prefix[192], FileSystemName[16]; UINT32 TimeoutsValid, VolumeInfoTimeout, DirInfoTimeout, SecurityTimeout;
+    UINT32 StreamInfoTimeout, EaTimeout, FsextControlCode, Reserved32[1]; UINT64 Reserved64[2];
+} FSP_FSCTL_VOLUME_PARAMS;
 """
+# Bits of Flags and of TimeoutsValid, by winfspy's names.
+FLAGS = {
+    "case_sensitive_search": 0, "case_preserved_names": 1, "unicode_on_disk": 2, "persistent_acls": 3,
+    "reparse_points": 4, "reparse_points_access_check": 5, "named_streams": 6, "hard_links": 7,
+    "extended_attributes": 8, "read_only_volume": 9, "post_cleanup_when_modified_only": 10,
+    "pass_query_directory_pattern": 11, "always_use_double_buffering": 12, "pass_query_directory_file_name": 13,
+    "flush_and_purge_on_cleanup": 14, "device_control": 15, "um_file_context_is_user_context2": 16,
+    "um_file_context_is_full_context": 17,
+}  # fmt: skip
+TIMEOUTS = ("volume_info", "dir_info", "security", "stream_info")
+NUMBERS = (
+    "sector_size", "sectors_per_allocation_unit", "max_component_length", "volume_creation_time",
+    "volume_serial_number", "transact_timeout", "irp_timeout", "irp_capacity", "file_info_timeout",
+    *(f"{name}_timeout" for name in TIMEOUTS),
+)  # fmt: skip
 # Name, arguments after the file system; a "!" for those that return nothing. In the order of winfsp.h.
 CALLBACKS = """
 GetVolumeInfo FSP_FSCTL_VOLUME_INFO *
@@ -114,7 +135,7 @@ int Volumes, Mounted; /* there are now; made so far */
 /* What the driver was told: how deep between Begin and End, how often, with what, and what Begin is to answer. */
 int NotifyDepth, NotifyBegins, NotifyMisuses;
 ULONG NotifyTimeout;
-NTSTATUS NotifyRefusal;
+NTSTATUS NotifyRefusal, CreateRefusal;
 char NotifyRecords[65536];
 SIZE_T NotifySize;
 
@@ -127,9 +148,11 @@ static void copy_text(WCHAR *to, SIZE_T size, WCHAR *from)
 NTSTATUS FspFileSystemCreate(PWSTR device, FSP_FSCTL_VOLUME_PARAMS *params, FSP_FILE_SYSTEM_INTERFACE *interface,
     FSP_FILE_SYSTEM **made)
 {
+    if (CreateRefusal) return CreateRefusal;
     *made = calloc(1, sizeof **made);
     Volumes++;
     (*made)->Params = *params;
+    (*made)->Interface = interface;
     (*made)->HasGuard = 1;
     copy_text((*made)->Device, 16, device);
     return 0;
@@ -209,24 +232,30 @@ def _volume_params() -> list[tuple[str, bool]]:
     return list(zip([argument.arg for argument in factory.args.args], defaults, strict=True))
 
 
+def _field(name: str) -> str:
+    return name.title().replace("_", "")
+
+
 def _sources() -> tuple[str, str]:
     """(declarations for cffi, C)"""
     first = "FSP_FILE_SYSTEM *"
     fields = "".join(f"    {r} (*{name})({first}, {args});\n" for r, name, args in _callbacks(CALLBACKS))
-    params = _volume_params()
-    numbers = "".join(f"    UINT64 {name};\n" for name, is_text in params if not is_text)
     structs = (
-        f"typedef struct {{\n{numbers}    WCHAR prefix[192], file_system_name[16];\n}} FSP_FSCTL_VOLUME_PARAMS;\n"
-        "typedef struct {\n    PVOID UserContext; FSP_FSCTL_VOLUME_PARAMS Params; WCHAR Device[16], MountPoint[260];\n"
-        "    UINT32 Threads, Mounts; BOOLEAN HasGuard;\n} FSP_FILE_SYSTEM;\n"
         f"typedef struct {{\n{fields}}} FSP_FILE_SYSTEM_INTERFACE;\n"
+        "struct FSP_FILE_SYSTEM_ {\n    PVOID UserContext; FSP_FSCTL_VOLUME_PARAMS Params; WCHAR Device[16];\n"
+        "    WCHAR MountPoint[260]; UINT32 Threads, Mounts; BOOLEAN HasGuard; FSP_FILE_SYSTEM_INTERFACE *Interface;\n"
+        "};\n"
     )
+    structs = f"typedef struct FSP_FILE_SYSTEM_ FSP_FILE_SYSTEM;\n{structs}"
+    params = _volume_params()
     arguments = ", ".join(f"WCHAR *{name}" if is_text else f"UINT64 {name}" for name, is_text in params)
     configure = f"void configure_FSP_FSCTL_VOLUME_PARAMS(FSP_FSCTL_VOLUME_PARAMS *to, {arguments})"
+    lines = ["to->Version = sizeof *to;", *(f"to->{_field(name)} = {name};" for name in NUMBERS)]
+    lines += [f"to->Flags |= ({name} & 1) << {bit};" for name, bit in FLAGS.items()]
+    lines += [f"to->TimeoutsValid |= ({name}_timeout_valid & 1) << {bit};" for bit, name in enumerate(TIMEOUTS)]
     # The released wheel takes half the size of either text for the whole.
-    lines = [
-        f"copy_text(to->{name}, sizeof to->{name} / 4, {name});" if is_text else f"to->{name} = {name};"
-        for name, is_text in params
+    lines += [
+        f"copy_text(to->{_field(name)}, sizeof to->{_field(name)} / 4, {name});" for name, is_text in params if is_text
     ]
     trampolines = "".join(
         f'extern "Python" {r} _trampolin_fs_{name}({first}, {args});\n'
@@ -236,7 +265,7 @@ def _sources() -> tuple[str, str]:
     devices = "".join(f"extern WCHAR WFSPY_FSP_FSCTL_{kind}_DEVICE_NAME[];\n" for kind in ("DISK", "NET"))
     counters = (
         "extern int Volumes, Mounted, NotifyDepth, NotifyBegins, NotifyMisuses;\nextern ULONG NotifyTimeout;\n"
-        "extern NTSTATUS NotifyRefusal;\nextern char NotifyRecords[65536];\nextern SIZE_T NotifySize;\n"
+        "extern NTSTATUS NotifyRefusal, CreateRefusal;\nextern char NotifyRecords[65536];\nextern SIZE_T NotifySize;\n"
     )
     declarations = TYPES + structs + constants + devices + counters + FUNCTIONS + configure + ";\n" + trampolines
     includes = "".join(f"#include <{name}.h>\n" for name in ("stdint", "stddef", "stdlib", "string", "uchar"))
@@ -244,7 +273,9 @@ def _sources() -> tuple[str, str]:
     return declarations, includes + TYPES + structs + defines + BODIES + f"{configure}\n{{ {' '.join(lines)} }}\n"
 
 
-def _build() -> Any:
+@cache
+def build() -> Any:
+    """The stand-in, with `ffi` and `lib` as cffi has them."""
     from cffi import FFI
 
     declarations, source = _sources()
@@ -258,10 +289,12 @@ def _build() -> Any:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        # What winfspy lacks is called in the DLL itself: the same functions, found by name.
+        # By ctypes the same functions are called, in the DLL itself.
         dll = ctypes.CDLL(path)
-    # What winfspy lacks is called in the DLL itself: the same functions, found by name.
-    winfsp_notification.load_dll = lambda: dll
+    winfsp_dll.load_dll = lambda: dll
+    winfsp_dll.load_system = lambda name: dll
+    # Here wide characters are of 32 bits.
+    winfsp_abi.text_at = lambda place: str(module.ffi.string(module.ffi.cast("WCHAR *", place)))
     return module
 
 
@@ -269,7 +302,7 @@ def _build() -> Any:
 def load() -> Any:
     """The winfspy package. A missing part is a failure, not a skip: scripts/install dev gets all of them."""
     assert (UNPACKED / "winfspy").is_dir(), "winfspy is not unpacked: run scripts/install dev"
-    built = _build()
+    built = build()
     bindings = types.ModuleType("winfspy.plumbing.bindings")
     vars(bindings).update(ffi=built.ffi, lib=built.lib, enable_debug_log=lambda: None)
     sys.modules["winfspy.plumbing.bindings"] = bindings

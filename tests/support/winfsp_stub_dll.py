@@ -1,6 +1,6 @@
-"""winfsp.dll on Linux: what it makes of the driver's requests, for winfspy over the stand-in of winfsp_stub.py.
+"""winfsp.dll on Linux: what it makes of the driver's requests, over the stand-in of winfsp_stub.py.
 
-Each rule names where WinFsp has it (v2.1, src/dll). It calls the function pointers of the interface that winfspy filled
+Each rule names where WinFsp has it (v2.1, src/dll). It calls the function pointers of the interface that was filled
 in, as the dispatcher's threads do.
 """
 
@@ -9,7 +9,13 @@ from typing import Any
 
 from tests.support import winfsp_driver as nt
 from tests.support.winfsp_driver import Facts, Info, NtError, Opened
+from tests.support.winfsp_stub import FLAGS, build
 
+# In the order of Facts.
+FACTS = (
+    "case_sensitive_search", "case_preserved_names", "um_file_context_is_user_context2",
+    "post_cleanup_when_modified_only", "read_only_volume",
+)  # fmt: skip
 CANT_WAIT = 0xC00000D8
 
 
@@ -17,9 +23,8 @@ class StubNotices:
     """The stub keeps them for the whole process: those of the volume that was made last."""
 
     def __init__(self) -> None:
-        from winfspy.plumbing import ffi, lib
-
-        self._ffi, self._lib = ffi, lib
+        self._ffi, self._lib = build().ffi, build().lib
+        lib = self._lib
         lib.NotifyBegins = lib.NotifyDepth = lib.NotifyMisuses = lib.NotifySize = lib.NotifyRefusal = 0
 
     def begins(self) -> int:
@@ -36,21 +41,18 @@ class StubNotices:
 
 
 class StubDll:
-    def __init__(self, file_system: Any) -> None:
-        from winfspy.plumbing import ffi
-
+    def __init__(self, file_system: int) -> None:
+        """The address of an FSP_FILE_SYSTEM."""
         self.notices = StubNotices()
-        self._ffi = ffi
-        self._fs = file_system._file_system_ptr[0]
-        self._calls = file_system._file_system_interface
+        self._ffi = build().ffi
+        self._fs = self._ffi.cast("FSP_FILE_SYSTEM *", file_system)
+        self._calls = self._fs.Interface
 
     def facts(self) -> Facts:
         text, params = self._ffi.string, self._fs.Params
         return Facts(
-            text(self._fs.Device), text(self._fs.MountPoint), text(params.prefix), text(params.file_system_name),
-            bool(params.case_sensitive_search), bool(params.case_preserved_names),
-            bool(params.um_file_context_is_user_context2), bool(params.post_cleanup_when_modified_only),
-            bool(params.read_only_volume),
+            text(self._fs.Device), text(self._fs.MountPoint), text(params.Prefix), text(params.FileSystemName),
+            *(bool(params.Flags >> FLAGS[name] & 1) for name in FACTS),
         )  # fmt: skip
 
     def threads(self) -> int:

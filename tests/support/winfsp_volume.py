@@ -1,10 +1,13 @@
-"""A drive under test behind winfspy, and the driver of winfsp_driver.py, which stands in for WinFsp's.
+"""A drive under test behind winfspy or ctypes, and the driver of winfsp_driver.py, which stands in for WinFsp's.
 
-Below winfspy is winfsp.dll itself where Python is one of Windows, else the stand-in of winfsp_stub.py.
+Below them is winfsp.dll itself where Python is one of Windows, else the stand-in of winfsp_stub.py.
 """
 
+import importlib.util
 import sys
 from typing import Any
+
+import pytest
 
 from s3mount.bindings.served import ServedFileSystem
 from s3mount.bindings.windows_place import parse_place
@@ -12,20 +15,30 @@ from tests.support.fs_factory import DriveUnderTest
 from tests.support.winfsp_driver import Dll, Volume
 
 IS_REAL_DLL = sys.platform == "win32"
+# On Windows, where a test takes seconds, the one that a mount by this Python takes: winfspy has no wheel for each.
+HAS_WINFSPY = not IS_REAL_DLL or importlib.util.find_spec("winfspy") is not None
+LIBRARIES = ("winfspy",) * HAS_WINFSPY + ("ctypes",) * (not (IS_REAL_DLL and HAS_WINFSPY))
 
 
 def load() -> None:
-    """winfspy can be imported from then on."""
+    """WinFsp can be reached from then on, by winfspy too where there is one."""
     if IS_REAL_DLL:
-        import winfspy  # noqa: F401  # which loads the DLL
-
+        from s3mount.bindings.winfsp_library import choose
         from tests.support.winfsp_device import the_device
 
+        choose()  # which loads the DLL
         the_device()
     else:
         from tests.support import winfsp_stub
 
         winfsp_stub.load()
+
+
+def use_library(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    load()
+    from s3mount.bindings import winfsp_library
+
+    monkeypatch.setattr(winfsp_library, "choose", getattr(winfsp_library, f"by_{name}"))
 
 
 def volume_count() -> int:
@@ -35,13 +48,13 @@ def volume_count() -> int:
         from tests.support.winfsp_device import the_device
 
         return len(the_device().volumes)
-    from winfspy.plumbing import lib
+    from tests.support.winfsp_stub import build
 
-    return int(lib.Volumes)
+    return int(build().lib.Volumes)
 
 
 def start_volume(filesystem: ServedFileSystem, *, read_only: bool = False, place: str = "S:") -> tuple[Any, Volume]:
-    """(winfspy's FileSystem, started; what programs see of it)"""
+    """(the Volume, started; what programs see of it)"""
     load()
     from s3mount.bindings.winfsp_session import make_volume
 
@@ -56,7 +69,7 @@ def _dll_of(session: Any) -> Dll:
     if not IS_REAL_DLL:
         from tests.support.winfsp_stub_dll import StubDll
 
-        return StubDll(session)
+        return StubDll(session.address)
     from tests.support.winfsp_device import the_device
     from tests.support.winfsp_real_dll import RealDll
 
@@ -71,9 +84,9 @@ class WindowsDriveUnderTest:
         self.session, self.volume = start_volume(drive.filesystem)
 
     def _stop(self) -> None:
-        opened = self.session.operations._opened_objs
         self.session.stop()
-        assert not opened, f"opens that were never closed: {[entry.path for entry in opened.values()]}"
+        opened = self.session.operations.opens()
+        assert not opened, f"opens that were never closed: {[entry.path for entry in opened]}"
 
     def remount(self, *, keep_index: bool, read_only: bool = False) -> Volume:
         """Without the index, everything that is shown comes from the bucket."""

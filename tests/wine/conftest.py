@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.wine_process import WineProcess
+from tests.support.wine_process import PYTHONS, WineProcess
 
 collect_ignore_glob = [] if "WINFSP_LIBRARY_PATH" in os.environ else ["test_*.py"]
 
@@ -17,13 +17,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(400))
 
 
+@pytest.fixture(params=PYTHONS)
+def python(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def start() -> Iterator[Callable[..., WineProcess]]:
+def start(python: str) -> Iterator[Callable[..., WineProcess]]:
     """Start a module under Wine and wait until it is ready; none outlives its test."""
     started: list[WineProcess] = []
 
     def begin(module: str, *arguments: str, environment: dict[str, str]) -> WineProcess:
-        started.append(WineProcess(module, *arguments, environment=environment))
+        started.append(WineProcess(python, module, *arguments, environment=environment))
         assert started[-1].receive() == "ready"
         return started[-1]
 

@@ -14,12 +14,19 @@ from tests.support.wine_process import CHECKOUT, WineProcess, python_command, wi
 COMMAND_DEADLINE_S = 120.0
 
 
-def s3mount(server: S3Server, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, **server.environment()}
-    return subprocess.run(
-        python_command("-m", "s3mount", *arguments), cwd=CHECKOUT, env=environment, capture_output=True, text=True,
-        timeout=COMMAND_DEADLINE_S, check=False,
-    )  # fmt: skip
+S3mount = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def s3mount(python: str, seaweed: S3Server) -> S3mount:
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            python_command(python, "-m", "s3mount", *arguments), cwd=CHECKOUT,
+            env={**os.environ, **seaweed.environment()}, capture_output=True, text=True, timeout=COMMAND_DEADLINE_S,
+            check=False,
+        )  # fmt: skip
+
+    return run
 
 
 @pytest.fixture
@@ -40,8 +47,8 @@ def keys(server: S3Server, bucket: str) -> list[str]:
     return [entry["Key"] for entry in server.client.list_objects_v2(Bucket=bucket).get("Contents", ())]
 
 
-def dirty_files(server: S3Server) -> int:
-    told = s3mount(server, "status", "--json", "S:")
+def dirty_files(s3mount: S3mount) -> int:
+    told = s3mount("status", "--json", "S:")
     assert told.returncode == 0, told.stderr
     status = json.loads(told.stdout)
     assert (status["mountpoint"], status["state"]) == ("S:\\", "mounted")
@@ -49,48 +56,50 @@ def dirty_files(server: S3Server) -> int:
 
 
 def test_a_drive_is_mounted_followed_drained_and_unmounted(
-    mount: Callable[[str], WineProcess], seaweed: S3Server
+    mount: Callable[[str], WineProcess], s3mount: S3mount, seaweed: S3Server
 ) -> None:
     bucket = seaweed.make_bucket()
     process = mount(bucket)
     process.ask("put", "\\a.txt", "first", 1)
     assert process.ask("content", "\\A.TXT") == "first"
-    assert dirty_files(seaweed) == 1
+    assert dirty_files(s3mount) == 1
     assert keys(seaweed, bucket) == []
-    drained = s3mount(seaweed, "drain", "S:")
+    drained = s3mount("drain", "S:")
     assert drained.returncode == 0, drained.stderr
     assert keys(seaweed, bucket) == ["a.txt"]
     process.ask("put", "\\b.txt", "second", 1)
-    unmounted = s3mount(seaweed, "unmount", "S:")
+    unmounted = s3mount("unmount", "S:")
     assert unmounted.returncode == 0, unmounted.stderr
     assert process.wait() == 0
     assert keys(seaweed, bucket) == ["a.txt", "b.txt"]
-    assert s3mount(seaweed, "status", "S:").returncode != 0
+    assert s3mount("status", "S:").returncode != 0
 
 
 def test_a_network_drive_without_a_letter_is_found_by_its_name(
-    mount: Callable[..., WineProcess], seaweed: S3Server
+    mount: Callable[..., WineProcess], s3mount: S3mount, seaweed: S3Server
 ) -> None:
     bucket = seaweed.make_bucket()
     process = mount(bucket, r"\\s3mount\bucket")
     process.ask("put", "\\a.txt", "first", 1)
-    told = s3mount(seaweed, "status", "--json", "//S3MOUNT/bucket/")
+    told = s3mount("status", "--json", "//S3MOUNT/bucket/")
     assert told.returncode == 0, told.stderr
     assert json.loads(told.stdout)["mountpoint"] == "\\\\s3mount\\bucket\\"
-    unmounted = s3mount(seaweed, "unmount", r"\\s3mount\Bucket")
+    unmounted = s3mount("unmount", r"\\s3mount\Bucket")
     assert unmounted.returncode == 0, unmounted.stderr
     assert process.wait() == 0
     assert keys(seaweed, bucket) == ["a.txt"]
 
 
-def test_a_mount_after_a_kill_takes_up_what_is_owed(mount: Callable[[str], WineProcess], seaweed: S3Server) -> None:
+def test_a_mount_after_a_kill_takes_up_what_is_owed(
+    mount: Callable[[str], WineProcess], s3mount: S3mount, seaweed: S3Server
+) -> None:
     bucket = seaweed.make_bucket()
     process = mount(bucket)
     process.ask("put", "\\a.txt", "first", 1)
     process.kill()
     process = mount(bucket)
     assert process.ask("content", "\\a.txt") == "first"
-    unmounted = s3mount(seaweed, "unmount", "S:")
+    unmounted = s3mount("unmount", "S:")
     assert unmounted.returncode == 0, unmounted.stderr
     assert process.wait() == 0
     assert keys(seaweed, bucket) == ["a.txt"]

@@ -25,7 +25,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 @pytest.fixture
-def volume(bench: Bench) -> Iterator[Volume]:
+def volume(bench: Bench, library: None) -> Iterator[Volume]:
     session, volume = start_volume(bench.drive.filesystem)
     yield volume
     session.stop()

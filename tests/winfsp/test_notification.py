@@ -31,10 +31,10 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 @pytest.fixture
-def started(bench: Bench) -> Iterator[tuple[Any, Volume]]:
+def started(bench: Bench, library: None) -> Iterator[tuple[Any, Volume]]:
     session, volume = start_volume(bench.drive.filesystem)
     yield session, volume
-    if session.started:
+    if session.is_started:
         session.stop()
     volume.notices.check()
 

@@ -5,7 +5,7 @@ import pytest
 from s3mount.bindings.error_codes import NTSTATUS, NTSTATUS_OF_CAUSE
 from tests.support import winfsp_driver as nt
 from tests.support.winfsp_driver import Handle, NtError, Volume
-from tests.support.winfsp_volume import WindowsDriveUnderTest, load
+from tests.support.winfsp_volume import HAS_WINFSPY, WindowsDriveUnderTest, load
 
 
 @pytest.fixture
@@ -31,6 +31,7 @@ def status_of(call: object, *arguments: object, **more: object) -> int:
     return caught.value.status
 
 
+@pytest.mark.skipif(not HAS_WINFSPY, reason="winfspy has the list")
 def test_every_status_is_one_of_windows() -> None:
     load()
     from winfspy.plumbing import NTSTATUS as ALL

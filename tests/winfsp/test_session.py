@@ -67,7 +67,7 @@ def test_a_letter_that_is_taken(
 @pytest.mark.skipif(IS_REAL_DLL, reason="the stand-in refuses a letter; of the real ones the kernel does")
 def test_a_place_that_winfsp_refuses(drive: WindowsDriveUnderTest, signals: None) -> None:
     before = volume_count()
-    with pytest.raises(MountPointUnusable, match=r"WinFsp refuses C:: STATUS_OBJECT_NAME_COLLISION$"):
+    with pytest.raises(MountPointUnusable, match=r"WinFsp refuses C:: .*(STATUS_OBJECT_NAME_COLLISION|0xC0000035)$"):
         run(drive, "C:\\", lambda: pytest.fail("it is not ready"))
     assert volume_count() == before
 
@@ -75,8 +75,23 @@ def test_a_place_that_winfsp_refuses(drive: WindowsDriveUnderTest, signals: None
 @pytest.mark.skipif(IS_REAL_DLL, reason="it makes a junction where its disk can")
 def test_a_folder_on_a_disk_that_has_no_junctions(drive: WindowsDriveUnderTest, signals: None) -> None:
     before = volume_count()
-    with pytest.raises(MountPointUnusable, match="NOT_SUPPORTED; a folder has to be on an NTFS disk"):
+    with pytest.raises(MountPointUnusable, match=r"(NOT_SUPPORTED|0xC00000BB); a folder has to be on an NTFS disk"):
         run(drive, r"F:\drives\bucket", lambda: pytest.fail("it is not ready"))
+    assert volume_count() == before
+
+
+@pytest.mark.skipif(IS_REAL_DLL, reason="the real one refuses none")
+def test_a_volume_that_winfsp_does_not_make(drive: WindowsDriveUnderTest, signals: None) -> None:
+    """As when its kernel driver is not there."""
+    from tests.support.winfsp_stub import build
+
+    before = volume_count()
+    build().lib.CreateRefusal = 0xC000000E
+    try:
+        with pytest.raises(MountPointUnusable, match=r"WinFsp makes no volume: .*(STATUS_NO_SUCH_DEVICE|0xC000000E)"):
+            run(drive, "T:\\", lambda: pytest.fail("it is not ready"))
+    finally:
+        build().lib.CreateRefusal = 0
     assert volume_count() == before
 
 
@@ -121,4 +136,24 @@ def test_a_close_that_fails_is_logged_and_leaks_nothing(
     monkeypatch.undo()
     assert caplog.text.count("the disk is full") == 2
     assert capfd.readouterr().err == ""
-    assert not drive.session.operations._opened_objs
+    assert not drive.session.operations.opens()
+
+
+def test_a_failure_that_nobody_foresaw_is_no_success(
+    drive: WindowsDriveUnderTest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from tests.support import winfsp_driver as nt
+
+    def fails(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    with drive.volume.opened("\\f", nt.CREATE) as handle:
+        drive.volume.write(handle, 0, b"1")
+        with monkeypatch.context() as patch:
+            for name in ("read", "rename"):
+                patch.setattr(drive.session.operations.drive, name, fails)
+            for call, arguments in ((drive.volume.read, (handle, 0, 1)), (drive.volume.rename, (handle, "\\g"))):
+                with pytest.raises(nt.NtError) as caught:
+                    call(*arguments)
+                assert caught.value.status == 0xC00000E9
+    assert caplog.text.count("ZeroDivisionError: a bug") == 2

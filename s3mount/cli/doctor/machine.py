@@ -19,8 +19,6 @@ from s3mount.errors import MountError
 from s3mount.private import check_way
 
 PYTHON_MIN: Final = (3, 11)
-# winfspy has wheels for Windows up to this one.
-WINDOWS_PYTHON_MAX: Final = (3, 11)
 FREE_BYTES_MIN: Final = 1 << 30
 
 
@@ -28,8 +26,6 @@ def python(version: tuple[int, int] = sys.version_info[:2]) -> Diagnosis:
     text = f"{platform.python_version()} ({platform.machine()})"
     if version < PYTHON_MIN:
         return wrong("Python", MountError(f"{text} is too old: install Python 3.11 or newer"))
-    if sys.platform == "win32" and version > WINDOWS_PYTHON_MAX:
-        return wrong("Python", MountError(f"{text} is too new for winfspy: use Python 3.11 for x64"))
     return fine("Python", text)
 
 

@@ -1,7 +1,7 @@
 import importlib.util
 import os
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -103,10 +103,12 @@ def test_importing_the_package_loads_no_library() -> None:
     assert "mfusepy" not in vars(bindings)
 
 
+LIBRARY = "s3mount.bindings.winfsp_library"
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (ModuleNotFoundError("No module named 'winfspy'"), r"no usable winfspy .*Python 3\.11"),
         (RuntimeError("The WinFsp library path is not provided"), r"no usable WinFsp .*winget install WinFsp\.WinFsp"),
         (OSError("[WinError 126] The specified module could not be found"), r"no usable WinFsp .*https://winfsp\.dev"),
         (None, None),
@@ -115,19 +117,33 @@ def test_importing_the_package_loads_no_library() -> None:
 def test_windows_goes_by_winfsp_and_says_what_is_missing(
     clean_environment: pytest.MonkeyPatch, error: Exception | None, message: str | None
 ) -> None:
+    def choose() -> SimpleNamespace:
+        if error is not None:
+            raise error
+        return SimpleNamespace(name="ctypes")
+
     class WindowsImports:
-        def import_module(self, name: str) -> ModuleType:
-            if error is not None and name == "winfspy":
-                raise error
-            assert name in ("winfspy", "s3mount.bindings.winfsp_session")
-            module = ModuleType(name)
-            module.run_winfsp = "the run function"  # type: ignore[attr-defined]
-            return module
+        def import_module(self, name: str) -> SimpleNamespace:
+            assert name in (LIBRARY, "s3mount.bindings.winfsp_session")
+            return SimpleNamespace(choose=choose, run_winfsp="the run function")
 
     clean_environment.setattr(sys, "platform", "win32")
     clean_environment.setattr(bindings, "importlib", WindowsImports())
     if message is None:
         assert bindings.load_binding() == "the run function"  # type: ignore[comparison-overlap]
+        assert bindings.library_version() == "ctypes"
     else:
         with pytest.raises(MountPointUnusable, match=message):
             bindings.load_binding()
+
+
+def test_ctypes_is_the_way_where_there_is_no_winfspy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_winfspy() -> None:
+        raise ModuleNotFoundError("No module named 'winfspy'")
+
+    ways = importlib.import_module(LIBRARY)
+    monkeypatch.setattr(ways, "by_ctypes", lambda: "ctypes")
+    monkeypatch.setattr(ways, "by_winfspy", no_winfspy)
+    assert ways.choose() == "ctypes"
+    monkeypatch.setattr(ways, "by_winfspy", lambda: "winfspy")
+    assert ways.choose() == "winfspy"

@@ -19,7 +19,7 @@ from s3mount.cli.doctor.diagnosis import Verdict
         ("linux", (3, 11), Verdict.FINE),
         ("linux", (3, 14), Verdict.FINE),
         ("win32", (3, 11), Verdict.FINE),
-        ("win32", (3, 12), Verdict.WRONG),
+        ("win32", (3, 14), Verdict.FINE),
     ],
 )
 def test_python(platform: str, version: tuple[int, int], verdict: Verdict, monkeypatch: pytest.MonkeyPatch) -> None:

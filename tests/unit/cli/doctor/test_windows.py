@@ -15,18 +15,19 @@ LIBRARY = str(Path(FOLDER) / "bin" / "winfsp-x64.dll")
 
 
 def read_registry(key: str, name: str) -> str | None:
-    return FOLDER if (key, name) == (r"SOFTWARE\WOW6432Node\WinFsp", "InstallDir") else None
+    return FOLDER if (key, name) == (r"SOFTWARE\WinFsp", "InstallDir") else None
 
 
 GOOD = Windows(
     read_registry=read_registry,
     dll_version=lambda library: (2, 1) if str(library) == LIBRARY else (0, 0),
     exists=lambda path: path in (LIBRARY, "C:\\", "Z:\\"),
+    dll_name="winfsp-x64.dll",
 )
 
 
 @pytest.fixture(autouse=True)
-def winfspy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def library(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(windows, "library_version", lambda: "winfspy 0.8.4")
     return monkeypatch
 
@@ -39,7 +40,7 @@ def test_all_is_there() -> None:
     found = look(GOOD)
     assert exit_code_of(found.values()) == 0
     assert found["WinFsp"].detail.startswith("2.1 in ")
-    assert found["winfspy"].detail == "winfspy 0.8.4"
+    assert found["binding"].detail == "winfspy 0.8.4"
     assert found["drive letter"].detail == "Y:\\ is free"
 
 
@@ -56,9 +57,10 @@ def fail(_library: Path) -> Version:
 @pytest.mark.parametrize(
     ("system", "text"),
     [
-        (replace(GOOD, exists=lambda _path: False), "library is missing"),
+        (replace(GOOD, exists=lambda _path: False), "winfsp-x64.dll is missing"),
         (replace(GOOD, dll_version=lambda _library: (2, 0)), "2.0 is too old"),
         (replace(GOOD, dll_version=fail), "cannot be loaded"),
+        (replace(GOOD, dll_name="winfsp-a64.dll"), "winfsp-a64.dll is missing"),
     ],
 )
 def test_winfsp_will_not_do(system: Windows, text: str) -> None:
@@ -67,12 +69,12 @@ def test_winfsp_will_not_do(system: Windows, text: str) -> None:
     assert text in winfsp.detail
 
 
-def test_winfspy_cannot_be_imported(winfspy: pytest.MonkeyPatch) -> None:
+def test_winfsp_cannot_be_reached(library: pytest.MonkeyPatch) -> None:
     def refuse() -> str:
-        raise MountPointUnusable("no usable winfspy")
+        raise MountPointUnusable("no usable WinFsp")
 
-    winfspy.setattr(windows, "library_version", refuse)
-    assert look(GOOD)["winfspy"].exit_code == 4
+    library.setattr(windows, "library_version", refuse)
+    assert look(GOOD)["binding"].exit_code == 4
 
 
 @pytest.mark.parametrize(
