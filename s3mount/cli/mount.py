@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -151,13 +151,13 @@ def mount_in_background(request: MountRequest, environment: Mapping[str, str] | 
         raise
 
 
-def serve_here(request: MountRequest, ready: ReadyPipe, *, is_background: bool) -> int:
-    """Serve the mount in this process until it ends; returns its exit code."""
+def serve_here(request: MountRequest, ready: ReadyPipe, *, is_background: bool) -> NoReturn:
+    """Serve the mount in this process, which ends with it and with its exit code."""
     try:
         config = request.config()
         _check(config)
         log_to(config.state_dir / LOG_NAME if is_background else None, config.log_level)
-        return _load_serve()(config, ready.ready)
+        _load_serve()(config, ready.ready)
     except StoreError as error:
         refused = BucketUnavailable(f"cannot use {request.source}: {error}; {what_to_do(error)}")
         ready.failed(one_line(str(refused)), refused.exit_code)
@@ -174,7 +174,7 @@ def _check(config: MountConfig) -> None:
     prepare_state_dir(config.state_dir)
 
 
-def _load_serve() -> Callable[[MountConfig, Callable[[], None]], int]:
+def _load_serve() -> Callable[[MountConfig, Callable[[], None]], NoReturn]:
     """The composition root, loaded only now: it needs libfuse."""
     try:
         from s3mount.mount import serve
@@ -233,6 +233,6 @@ def command(source: str, mountpoint: str, option_texts: tuple[str, ...], ready_f
         ready.failed(one_line(str(error)), error.exit_code)
         raise
     if "foreground" in request.flags:
-        return serve_here(request, ready, is_background=ready_fd is not None)
+        serve_here(request, ready, is_background=ready_fd is not None)
     mount_in_background(request)
     return 0

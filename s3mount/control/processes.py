@@ -11,7 +11,9 @@ from typing import Final
 from s3mount.host import start_time
 
 _PROC: Final = Path("/proc")
-_POLL_INTERVAL_S: Final = 0.05
+# Most processes that are waited for are about to end.
+_POLL_S_MIN: Final = 0.002
+_POLL_S_MAX: Final = 0.05
 
 
 def is_running(pid: int, started: str) -> bool:
@@ -22,10 +24,12 @@ def is_running(pid: int, started: str) -> bool:
 def wait_for_end(pid: int, started: str, deadline_s: float) -> bool:
     """Wait until the process has ended, at most `deadline_s` seconds; returns whether it has."""
     deadline = time.monotonic() + deadline_s
+    pause_s = _POLL_S_MIN
     while is_running(pid, started):
         if time.monotonic() >= deadline:
             return False
-        time.sleep(_POLL_INTERVAL_S)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _POLL_S_MAX)
     return True
 
 

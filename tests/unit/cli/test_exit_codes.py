@@ -4,6 +4,7 @@ import importlib
 import io
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 import pytest
@@ -132,7 +133,7 @@ def test_a_mount_point_that_is_missing_is_exit_code_4(tmp_path: Path) -> None:
 def test_no_access_is_exit_code_3_with_advice(
     error: Exception, advice: str, drive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def serve(_config: MountConfig, _on_ready: object) -> int:
+    def serve(_config: MountConfig, _on_ready: object) -> NoReturn:
         raise error
 
     monkeypatch.setattr(mount_module, "_load_serve", lambda: serve)
@@ -147,9 +148,9 @@ def test_no_access_is_exit_code_3_with_advice(
 def test_the_exit_code_of_the_mount_in_the_foreground_is_kept(drive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[MountConfig] = []
 
-    def serve(config: MountConfig, _on_ready: object) -> int:
+    def serve(config: MountConfig, _on_ready: object) -> NoReturn:
         seen.append(config)
-        return 5
+        sys.exit(5)
 
     monkeypatch.setattr(mount_module, "_load_serve", lambda: serve)
     monkeypatch.setattr(mount_module, "check_fuse", lambda **_: None)

@@ -1,6 +1,8 @@
 """From options, -o and the environment to a request, and from a request to the child's command line."""
 
+import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from click.testing import CliRunner
@@ -51,7 +53,12 @@ def test_the_child_gets_the_same_config(drive: Path, monkeypatch: pytest.MonkeyP
     options = (r"fsname=a\,b,noatime,ro", "uid=5")
     request = make_request("s3://bucket/p q", drive, settings, ["allow-other"], options, {})
     seen: list[object] = []
-    monkeypatch.setattr(mount_module, "serve_here", lambda child, *_, **__: seen.append(child) or 0)
+
+    def serve_here(child: object, *_arguments: object, **_keywords: object) -> NoReturn:
+        seen.append(child)
+        sys.exit(0)
+
+    monkeypatch.setattr(mount_module, "serve_here", serve_here)
     result = CliRunner().invoke(s3mount, [*request.arguments(), "--foreground"])
     assert result.exit_code == 0, result.stderr
     (child,) = seen

@@ -1,5 +1,10 @@
 """Where requests go: scheme, host and path by bucket, region and endpoint, as botocore decides."""
 
+import json
+import os
+from pathlib import Path
+
+import botocore.session
 import pytest
 
 from s3mount.store import s3_client
@@ -44,3 +49,34 @@ def test_without_credentials_the_client_is_made_all_the_same(
     boto.client.close()
     assert boto.credentials is None
     assert boto.base_url == "https://photos.s3.amazonaws.com/"
+
+
+def test_descriptions_of_other_services_are_not_looked_for(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_into: list[str] = []
+    listdir = os.listdir
+
+    def note(folder: str) -> list[str]:
+        looked_into.append(folder)
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", note)
+    boto = s3_client.build(StoreSettings("photos"), lambda _: None)
+    boto.client.close()
+    boto.asker.close()
+    assert any(folder.endswith("s3") for folder in looked_into)
+    assert len(looked_into) < 10
+
+
+def test_a_description_of_s3_in_the_configured_folder_counts(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It may come with a store that has calls of its own."""
+    version = tmp_path / "s3" / "2006-03-01"
+    version.mkdir(parents=True)
+    own = botocore.session.Session().get_service_data("s3") | {"documentation": "of this store"}
+    (version / "service-2.json").write_text(json.dumps(own))
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+    boto = s3_client.build(StoreSettings("photos"), lambda _: None)
+    boto.client.close()
+    boto.asker.close()
+    assert boto.client.meta.service_model.documentation == "of this store"
