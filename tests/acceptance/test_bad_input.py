@@ -174,7 +174,7 @@ def test_what_nothing_is_mounted_at(seaweed: S3Server, bucket: str, tmp_path: Pa
 
 @pytest.mark.parametrize("hidden", ["no-device", "no-fuse-behind-it"])
 def test_no_fuse_device(seaweed: S3Server, bucket: str, tmp_path: Path, hidden: str) -> None:
-    """In a mount namespace of its own, whose /dev holds null and urandom, and maybe /dev/null as /dev/fuse."""
+    """In a mount namespace of its own, whose /dev holds null, urandom and shm, and maybe /dev/null as /dev/fuse."""
     if os.geteuid() != 0:
         pytest.skip("only root can make a mount namespace with another /dev: NOT TESTED: no FUSE device")
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True, timeout=60, check=False).returncode:
@@ -184,9 +184,11 @@ def test_no_fuse_device(seaweed: S3Server, bucket: str, tmp_path: Path, hidden: 
     dev.mkdir()
     for name in sources:
         (dev / name).touch()
+    (dev / "shm").mkdir()  # where the tests' own folder may be
     with CliMount(seaweed, bucket, tmp_path, expected_log=["."]) as drive:
         command = shlex.join([sys.executable, "-m", "s3mount", *drive.mount_words()])
         binds = [f"mount --bind /dev/{source} {dev}/{name}" for name, source in sources.items()]
+        binds.append(f"mount --bind /dev/shm {dev}/shm")
         script = " && ".join([*binds, f"mount --rbind {dev} /dev", f"exec {command}"])
         begin = time.monotonic()
         outcome = subprocess.run(
