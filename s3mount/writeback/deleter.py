@@ -40,14 +40,17 @@ class Deleter:
         self._claims = claims
         self._lock = threading.Lock()
         self._failures = 0
+        # Halved when a request fails, for a slow store may not answer one of a thousand keys in time; then grown again.
+        self._batch = BATCH
         self._refused: dict[ObjectKey, tuple[str, int]] = {}
 
     def run(self) -> bool:
         """Delete one batch of what is due; True when there may be more. Never raises StoreError: what failed is due
         again later."""
         versions: dict[ObjectKey, ETag | None] = {}
+        batch = self._batch
         try:
-            for tombstone in self._index.tombstones.due(self._context.clock.now_ns(), BATCH):
+            for tombstone in self._index.tombstones.due(self._context.clock.now_ns(), batch):
                 if not self._take(tombstone.key, versions):
                     break
             if versions:
@@ -56,7 +59,7 @@ class Deleter:
                 self._send(versions)
         finally:
             self._claims.release(None, versions)
-        return len(versions) == BATCH
+        return len(versions) == batch
 
     def _take(self, key: ObjectKey, versions: dict[ObjectKey, ETag | None]) -> bool:
         """Claim the key, so that no upload to it begins, and then see whether it may go now: if so it is added to
@@ -138,8 +141,10 @@ class Deleter:
         except (PreconditionFailed, Rejected) as error:
             errors = dict.fromkeys(versions, error)
         except StoreError as error:
+            self._batch = max(1, len(versions) // 2)
             self._postpone(list(versions), error)
             return
+        self._batch = min(BATCH, self._batch + max(1, self._batch // 4))
         conditional = {key: etag for key, etag in versions.items() if key in errors and etag is not None}
         rejected = {key: etag for key, etag in conditional.items() if isinstance(errors[key], Rejected)}
         outdated = {key: etag for key, etag in conditional.items() if isinstance(errors[key], PreconditionFailed)}
