@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from fractions import Fraction
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from s3mount.amounts import parse_duration, parse_size
 from s3mount.bandwidth import UNLIMITED, Bandwidth, parse_bandwidth
 from s3mount.errors import UsageError
 
@@ -26,7 +26,6 @@ CAPACITY_BYTES: Final = 1 << 50
 CAPACITY_BYTES_MIN: Final = 1 << 30
 CAPACITY_BYTES_MAX: Final = 1 << 60
 PREFETCH_BYTES: Final = 32 << 20
-DURATION_S_MAX: Final = 366 * 86400.0
 OFFLINE_TIMEOUT_S_MIN: Final = 1.0
 OFFLINE_TIMEOUT_S_MAX: Final = 3600.0
 PREFIX_BYTES_MAX: Final = 900
@@ -115,9 +114,6 @@ class MountConfig:
 
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGTP])(i?B)?|B)?", re.IGNORECASE)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.IGNORECASE)
-_DURATION_UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def parse_source(text: str) -> tuple[str, str]:
@@ -135,17 +131,6 @@ def parse_source(text: str) -> tuple[str, str]:
     if len(prefix.encode("utf-8", "surrogateescape")) > PREFIX_BYTES_MAX:
         raise UsageError(f"the prefix is longer than {PREFIX_BYTES_MAX} bytes, which leaves no room for names")
     return bucket, prefix + "/"
-
-
-def parse_size(text: str) -> int:
-    """A size in bytes. K, M, G, T and KiB, MiB, … are powers of 1024; KB, MB, … powers of 1000."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"{text!r} is not a size: write for example 10GiB or 500M")
-    number, unit, suffix = match.groups()
-    base = 1000 if suffix and suffix.upper() == "B" else 1024
-    power = "KMGTP".index(unit.upper()) + 1 if unit else 0
-    return int(Fraction(number) * base**power)
 
 
 def parse_cache_size(text: str) -> int | None:
@@ -173,15 +158,6 @@ def _parse_capacity(text: str) -> int:
 def auto_cache_limit_bytes(free_bytes: int) -> int:
     """What `auto` means on a file system with that much room."""
     return max(CACHE_LIMIT_BYTES_MIN, min(CACHE_LIMIT_AUTO_BYTES_MAX, free_bytes // 2))
-
-
-def parse_duration(text: str) -> float:
-    """A duration in seconds: a number with ms, s, m, h or d; seconds without."""
-    match = _DURATION.fullmatch(text.strip())
-    seconds = -1.0 if match is None else float(match[1]) * _DURATION_UNITS_S[(match[2] or "s").lower()]
-    if not 0 <= seconds <= DURATION_S_MAX:
-        raise UsageError(f"{text!r} is not a duration: write for example 1s, 500ms or 2m (at most a year)")
-    return seconds
 
 
 def _parse_offline_timeout(text: str) -> float:

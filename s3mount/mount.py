@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from s3mount import __version__, keys
 from s3mount.bandwidth import Rates
-from s3mount.bindings import RunBinding, load_binding
+from s3mount.bindings import RunBinding, as_seen, load_binding
 from s3mount.check.checker import check
 from s3mount.check.context import CheckContext
 from s3mount.config import AtimeMode, FsyncMode, HardLinkMode, JunkMode, MountConfig
@@ -182,7 +182,7 @@ def _serve_drive(config: MountConfig, drive: Drive, run_binding: RunBinding, on_
     with Announcement(config, handlers) as announcement:
         log.info("s3mount %s serves s3://%s/%s at %s", __version__, config.bucket, config.prefix, config.mountpoint)
         run_binding(
-            drive.filesystem,
+            as_seen(drive.filesystem, keeps_junk_here=config.junk_mode is JunkMode.LOCAL),
             str(config.mountpoint),
             source_name=f"s3mount#{config.bucket}/{config.prefix}",
             read_only=config.read_only,

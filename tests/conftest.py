@@ -1,5 +1,6 @@
 """Servers that all tests share: started at first use, stopped at the end of the run."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.s3_server import S3Server, bucket_count, drop_buckets, run_ministack, run_seaweed
+
+# Hundreds of s3mount processes are started. Where Python is told to keep no bytecode, each of them would compile the
+# package again: a third of a mount's CPU time until it answers.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # How long an example takes says more of the machine's other work than of ours; pytest-timeout catches what hangs.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -16,7 +16,7 @@ from s3mount.errors import MountPointUnusable
 LIBRARY_NAME = "fuse3"
 INSTALL_HINT = {
     "linux": "install FUSE 3: apt install fuse3 (Debian, Ubuntu) or dnf install fuse3-libs fuse3 (Fedora)",
-    "darwin": "macOS is not supported yet: docs/macos.md says what is missing",
+    "darwin": "install macFUSE 5.1.3 or newer, https://macfuse.github.io; nobody has run this on macOS: docs/macos.md",
 }
 WINFSP_HINT = "install WinFsp 2.1 or newer: https://winfsp.dev, or winget install WinFsp.WinFsp"
 WINFSPY_HINT = "winfspy has no build for this Python: use Python 3.11 for x64, and pip install winfspy"
@@ -45,10 +45,12 @@ def load_binding() -> RunBinding:
 
     On Windows it is WinFsp's own interface. Elsewhere it is libfuse 3, from 3.10 on: left to itself mfusepy takes
     libfuse 2 where both are installed, which has neither rename flags nor readdir with attributes. FUSE_LIBRARY_PATH
-    or FUSE_LIBRARY_NAME in the environment win.
+    or FUSE_LIBRARY_NAME in the environment win. On macOS it is macFUSE's libfuse 3, which mfusepy takes none of.
     """
     if sys.platform == "win32":
         return _load_winfsp()
+    if sys.platform == "darwin":
+        return _load_macfuse()
     is_ours = sys.platform == "linux" and not any(map(os.environ.get, ("FUSE_LIBRARY_PATH", "FUSE_LIBRARY_NAME")))
     if is_ours:
         os.environ["FUSE_LIBRARY_NAME"] = LIBRARY_NAME
@@ -71,6 +73,23 @@ def library_version() -> str:
         return f"winfspy {importlib.import_module('winfspy').__version__}"
     major, minor = importlib.import_module("s3mount.bindings.lowlevel_abi").version
     return f"libfuse {major}.{minor}"
+
+
+def as_seen(filesystem: ServedFileSystem, *, keeps_junk_here: bool) -> ServedFileSystem:
+    """`filesystem` as programs of this system expect a drive. `keeps_junk_here`: --junk=local."""
+    if sys.platform == "darwin":
+        view = importlib.import_module("s3mount.bindings.darwin_view").DarwinView
+        seen: ServedFileSystem = view(filesystem, keeps_spotlight_out=keeps_junk_here)
+        return seen
+    return filesystem
+
+
+def _load_macfuse() -> RunBinding:
+    try:
+        run: RunBinding = importlib.import_module("s3mount.bindings.fuse_session").run_fuse
+    except (ImportError, OSError, AttributeError) as error:
+        raise MountPointUnusable(f"no usable macFUSE ({error}); {INSTALL_HINT['darwin']}") from error
+    return run
 
 
 def _load_winfsp() -> RunBinding:

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 from s3mount.bindings import lowlevel_abi as abi
 from s3mount.bindings.error_codes import errno_of, no_attribute_errno
 from s3mount.bindings.served import ServedFileSystem
-from s3mount.bindings.stat_buffer import ATTR_TIMEOUT_S, attr_change, dirent_bytes, entry_bytes, stat_bytes, statvfs_of
-from s3mount.errors import FsError
+from s3mount.bindings.stat_buffer import ATTR_TIMEOUT_S, attr_change, dirent_bytes, entry_bytes, stat_bytes
+from s3mount.errors import FsError, NotSupported
 from s3mount.model import Attr, Caller, DirEntry, Fh, Ino, Seek, VolumeInfo
 
 log = logging.getLogger(__name__)
@@ -108,19 +108,24 @@ def _found(request: int, arguments: tuple[Any, ...], offset: int) -> int:
 
 
 def _attribute(request: int, arguments: tuple[Any, ...], value: bytes | None) -> int:
-    """The last argument is the room that the caller has; 0 when it asks for the size."""
-    room = arguments[-1]
     if value is None:
         return int(abi.reply_err(request, no_attribute_errno(sys.platform)))
-    if not room:
-        return int(abi.reply_xattr(request, len(value)))
-    if len(value) > room:
+    return _sized(request, arguments[2], value)
+
+
+def _attribute_names(request: int, arguments: tuple[Any, ...], names: bytes) -> int:
+    return _sized(request, arguments[1], names)
+
+
+def _sized(request: int, room: int, value: bytes) -> int:
+    """`room`: what the caller has; 0 when it asks for the size."""
+    if room and len(value) > room:
         return int(abi.reply_err(request, errno.ERANGE))
-    return int(abi.reply_buf(request, value, len(value)))
+    return int(abi.reply_buf(request, value, len(value)) if room else abi.reply_xattr(request, len(value)))
 
 
 def _volume(request: int, arguments: tuple[Any, ...], volume: VolumeInfo) -> int:
-    return int(abi.reply_statfs(request, statvfs_of(volume)))
+    return int(abi.reply_statfs(request, abi.native.volume_of(volume)))
 
 
 class FuseCallbacks:
@@ -181,13 +186,17 @@ class FuseCallbacks:
 
     # -- extended attributes --
 
-    def getxattr(self, request: int, ino: Ino, name: bytes, size: int) -> bytes | None:
+    def getxattr(self, request: int, ino: Ino, name: bytes, size: int, position: int = 0) -> bytes | None:
+        _require_whole(position)
         return self._filesystem.getxattr(ino, name.decode(*_ENCODING))
 
     def listxattr(self, request: int, ino: Ino, size: int) -> bytes:
         return b"".join(name.encode(*_ENCODING) + b"\0" for name in self._filesystem.listxattr(ino, _caller(request)))
 
-    def setxattr(self, request: int, ino: Ino, name: bytes, value: int | None, size: int, flags: int) -> None:
+    def setxattr(
+        self, request: int, ino: Ino, name: bytes, value: int | None, size: int, flags: int, position: int = 0
+    ) -> None:
+        _require_whole(position)
         data = ctypes.string_at(value, size) if value else b""
         self._filesystem.setxattr(ino, name.decode(*_ENCODING), data, flags)
 
@@ -300,6 +309,12 @@ def _entry_of(entry: DirEntry) -> bytes:
     return entry_bytes(entry.attr, is_complete=entry.is_complete)
 
 
+def _require_whole(position: int) -> None:
+    """macOS reads and writes nothing in pieces but resource forks, of which a drive has none."""
+    if position:
+        raise NotSupported("a piece of an extended attribute")
+
+
 def _fh(info: int) -> Fh:
     return Fh(_fh_at(info + FH_OFFSET).value)
 
@@ -331,7 +346,7 @@ TABLE = {
     "rename": Row(FuseCallbacks.rename, _done),
     "link": Row(FuseCallbacks.link, _entry),
     "getxattr": Row(FuseCallbacks.getxattr, _attribute),
-    "listxattr": Row(FuseCallbacks.listxattr, _attribute),
+    "listxattr": Row(FuseCallbacks.listxattr, _attribute_names),
     "setxattr": Row(FuseCallbacks.setxattr, _done),
     "removexattr": Row(FuseCallbacks.removexattr, _done),
     "create": Row(FuseCallbacks.create, _created, FuseCallbacks.undo_create),

@@ -101,9 +101,7 @@ def _serve(filesystem: ServedFileSystem, mountpoint: str, options: MountOptions,
     FuseCallbacks(filesystem).fill(operations)
     arguments = [b"s3mount", b"-o", options.text.encode("utf-8", "surrogateescape")]
     argv = (ctypes.c_char_p * (len(arguments) + 1))(*arguments)
-    session = abi.session_new(
-        abi.fuse_args(len(arguments), argv, 0), operations, ctypes.sizeof(operations), None
-    )  # fmt: skip
+    session = abi.session_new(abi.fuse_args(len(arguments), argv, 0), operations)
     if not session:
         raise _Refused("no session")
     invalidation = _invalidation(session)

@@ -1,8 +1,8 @@
 """libfuse 3's low-level interface as ctypes: structures, the table of callbacks, the functions.
 
-Imported by the other modules of this binding once load_binding() has found the library; it decides nothing. mfusepy
-has the library loaded and knows the structures that differ between platforms and versions; what is here has been the
-same on every Linux since 3.10 (fuse_lowlevel.h, fuse_common.h).
+Imported by the other modules of this binding by way of load_binding(); it decides nothing. Which library it is, and the
+structures that differ between systems, is `native`'s: linux_abi.py (mfusepy's) or darwin_abi.py. What is here has been
+the same everywhere since 3.10 (fuse_lowlevel.h, fuse_common.h).
 
 Structures have C's own names. Functions of `quick` are called with the interpreter's lock held: they make no system
 call, and to give the lock up costs more than they do. A reply does not belong to them: the program that it wakes may
@@ -10,30 +10,39 @@ take the processor away from the thread that wakes it.
 """
 
 import ctypes
+import sys
 from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_int, c_size_t, c_uint, c_uint32, c_uint64
 from ctypes import c_longlong as off_t
 from ctypes import c_void_p as address
 from typing import Any
 
-import mfusepy
+if sys.platform == "darwin":
+    from s3mount.bindings import darwin_abi as _system
+else:
+    from s3mount.bindings import linux_abi as _system
 
+native = _system
 VERSION_MIN = (3, 10)
-version: tuple[int, int] = (mfusepy.fuse_version_major, mfusepy.fuse_version_minor)
+_path = native.library_path()
+quick = ctypes.PyDLL(_path)
+blocking = ctypes.CDLL(_path)
+is_macfuse = hasattr(blocking, "macfuse_version")
+version = native.version_of(blocking)
 if version < VERSION_MIN:
     raise ImportError(f"libfuse {version[0]}.{version[1]} is too old, 3.10 is the first that will do")
 
 ino_t = c_uint64
-mode_t = c_uint32
-dev_t = c_uint64
-file_info = mfusepy.fuse_file_info
-conn_info = mfusepy.fuse_conn_info
+mode_t = native.mode_t
+dev_t = native.dev_t
+file_info = native.file_info
+conn_info = native.conn_info
 
 
 class fuse_entry_param(Structure):
     _fields_ = (
         ("ino", c_uint64),
         ("generation", c_uint64),
-        ("attr", mfusepy.c_stat),
+        ("attr", native.c_stat),
         ("attr_timeout", c_double),
         ("entry_timeout", c_double),
     )
@@ -76,8 +85,8 @@ CALLBACKS: dict[str, tuple[Any, ...]] = {
     "releasedir": (ino_t, address),
     "fsyncdir": (ino_t, c_int, address),
     "statfs": (ino_t,),
-    "setxattr": (ino_t, c_char_p, address, c_size_t, c_int),
-    "getxattr": (ino_t, c_char_p, c_size_t),
+    "setxattr": (ino_t, c_char_p, address, c_size_t, c_int, *native.XATTR_POSITION),
+    "getxattr": (ino_t, c_char_p, c_size_t, *native.XATTR_POSITION),
     "listxattr": (ino_t, c_size_t),
     "removexattr": (ino_t, c_char_p),
     "access": (ino_t, c_int),
@@ -105,11 +114,6 @@ class fuse_lowlevel_ops(Structure):
     _fields_ = (("init", init_t), ("destroy", destroy_t), *PROTOTYPES.items())
 
 
-quick = ctypes.PyDLL(mfusepy._libfuse._name)
-blocking = ctypes.CDLL(mfusepy._libfuse._name)
-is_macfuse = hasattr(blocking, "macfuse_version")
-
-
 def _function(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:
     # From the library anew, not its attribute: that one is shared with whoever else asks for it.
     function = library[name]
@@ -118,30 +122,32 @@ def _function(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> 
     return function
 
 
+def _of_attributes(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:
+    """Of one that takes attributes, or a volume's numbers."""
+    return _function(library, name + native.SYMBOL_SUFFIX, result, *arguments)
+
+
 # Structures that are made here travel as bytes: c_char_p hands on a pointer to them.
 reply_err = _function(blocking, "fuse_reply_err", c_int, address, c_int)
 reply_none = _function(blocking, "fuse_reply_none", None, address)
-reply_entry = _function(blocking, "fuse_reply_entry", c_int, address, c_char_p)
-reply_create = _function(blocking, "fuse_reply_create", c_int, address, c_char_p, address)
-reply_attr = _function(blocking, "fuse_reply_attr", c_int, address, c_char_p, c_double)
+reply_entry = _of_attributes(blocking, "fuse_reply_entry", c_int, address, c_char_p)
+reply_create = _of_attributes(blocking, "fuse_reply_create", c_int, address, c_char_p, address)
+reply_attr = _of_attributes(blocking, "fuse_reply_attr", c_int, address, c_char_p, c_double)
 reply_readlink = _function(blocking, "fuse_reply_readlink", c_int, address, c_char_p)
 reply_open = _function(blocking, "fuse_reply_open", c_int, address, address)
 reply_write = _function(blocking, "fuse_reply_write", c_int, address, c_size_t)
 reply_lseek = _function(blocking, "fuse_reply_lseek", c_int, address, off_t)
 reply_buf = _function(blocking, "fuse_reply_buf", c_int, address, c_char_p, c_size_t)
 reply_xattr = _function(blocking, "fuse_reply_xattr", c_int, address, c_size_t)
-reply_statfs = _function(blocking, "fuse_reply_statfs", c_int, address, POINTER(mfusepy.c_statvfs))
-add_direntry = _function(
+reply_statfs = _of_attributes(blocking, "fuse_reply_statfs", c_int, address, POINTER(native.c_statvfs))
+add_direntry = _of_attributes(
     quick, "fuse_add_direntry", c_size_t, address, address, c_size_t, c_char_p, c_char_p, off_t
 )  # fmt: skip
-add_direntry_plus = _function(
+add_direntry_plus = _of_attributes(
     quick, "fuse_add_direntry_plus", c_size_t, address, address, c_size_t, c_char_p, c_char_p, off_t
 )  # fmt: skip
 req_ctx = _function(quick, "fuse_req_ctx", address, address)
 
-session_new = _function(
-    blocking, "fuse_session_new", address, POINTER(fuse_args), POINTER(fuse_lowlevel_ops), c_size_t, address
-)  # fmt: skip
 session_mount = _function(blocking, "fuse_session_mount", c_int, address, c_char_p)
 session_unmount = _function(blocking, "fuse_session_unmount", None, address)
 session_destroy = _function(blocking, "fuse_session_destroy", None, address)
@@ -150,6 +156,11 @@ notify_inval_inode = _function(blocking, "fuse_lowlevel_notify_inval_inode", c_i
 notify_inval_entry = _function(blocking, "fuse_lowlevel_notify_inval_entry", c_int, address, ino_t, c_char_p, c_size_t)
 set_signal_handlers = _function(blocking, "fuse_set_signal_handlers", c_int, address)
 remove_signal_handlers = _function(blocking, "fuse_remove_signal_handlers", None, address)
+
+
+def session_new(arguments: fuse_args, operations: fuse_lowlevel_ops) -> int | None:
+    """None, with the reason on stderr, when libfuse makes none."""
+    return native.new_session(blocking, arguments, operations)
 
 
 def session_loop(session: int, *, threads_max: int, idle_threads_max: int, clones_fd: bool) -> int:

@@ -49,7 +49,8 @@ def mount_options(
     options = _own(library, source_name)
     options += ["allow_other"] if allow_other else []
     options += ["ro"] if read_only else []
-    options += [f"max_read={IO_BYTES_MAX}"] if library is Library.LINUX else []
+    # libfuse 3 ends the mount when this is not what `init` sets.
+    options += [f"max_read={IO_BYTES_MAX}"] if library is not Library.FUSE_T else []
     for option in extra_options:
         name, is_assignment, value = option.partition("=")
         if name in loop:
@@ -70,7 +71,8 @@ def _own(library: Library, source_name: str) -> list[str]:
     volume_name = source_name.partition("#")[2].strip("/").replace("/", " ") or source_name
     options = [f"volname={option_text(volume_name)}"]
     if library is Library.MACFUSE:
-        # Its kernel leaves permissions to us with the one, and drops cached pages of what others changed by the other.
-        options += [f"fsname={option_text(source_name)}", "defer_permissions", "auto_cache"]
+        # The kernel goes by owner and mode, as on Linux, since nobody else does; and drops cached pages of what others
+        # changed.
+        options += [f"fsname={option_text(source_name)}", "default_permissions", "auto_cache"]
         options += [f"daemon_timeout={DARWIN_SILENCE_S_MAX}", f"iosize={IO_BYTES_MAX}"]
     return options

@@ -1,19 +1,17 @@
-"""Attr and VolumeInfo as the bytes of the C structures that libfuse reads; the arguments of setattr out of them.
+"""Attr as the bytes of the C structures that libfuse reads; the arguments of setattr out of them.
 
-Called by FuseCallbacks from libfuse's threads; pure. The layout of `struct stat` is taken from mfusepy, whose tables
-know each platform; it is compiled into one struct format, because a pack is ten times cheaper than as many ctypes
-assignments and this runs for every lookup and every entry of a listing. Bytes, because ctypes passes them as a pointer
-without making anything.
+Called by FuseCallbacks from libfuse's threads; pure. The layout of `struct stat` is lowlevel_abi.native's; it is
+compiled into one struct format, because a pack is ten times cheaper than as many ctypes assignments and this runs for
+every lookup and every entry of a listing. Bytes, because ctypes passes them as a pointer without making anything.
 """
 
 import ctypes
 import struct
 from operator import itemgetter
 
-import mfusepy
-
-from s3mount.bindings.lowlevel_abi import fuse_entry_param
-from s3mount.model import Attr, AttrChange, VolumeInfo
+from s3mount.bindings.lowlevel_abi import fuse_entry_param, native
+from s3mount.errors import NotSupported
+from s3mount.model import Attr, AttrChange
 
 # stdio and many copying tools write in pieces of st_blksize; each piece is one upcall.
 PREFERRED_IO_BYTES = 128 << 10
@@ -23,30 +21,35 @@ ATTR_TIMEOUT_S = 1.0
 # FUSE_SET_ATTR_*, fuse_lowlevel.h
 SET_MODE, SET_UID, SET_GID, SET_SIZE, SET_ATIME, SET_MTIME = (1 << bit for bit in range(6))
 SET_ATIME_NOW, SET_MTIME_NOW = 1 << 7, 1 << 8
+# macOS alone asks for these, as for times of creation and of backup, which are not kept.
+SET_FLAGS = 1 << 31
 
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _FIELDS = ("st_ino", "st_mode", "st_nlink", "st_uid", "st_gid", "st_size", "st_blksize", "st_blocks", "st_rdev")
-_TIMES = ("st_atimespec", "st_mtimespec", "st_ctimespec")
+# An object has no time of creation to show; macOS is told the time of the content, as others do it there.
+_TIMES = {"st_atimespec": 0, "st_mtimespec": 1, "st_ctimespec": 2, "st_birthtimespec": 1}
 
 
 def _compile() -> tuple[str, list[int]]:
     """The format of struct stat, and for each packed place the number of the value in `_values` that goes there."""
     places: list[tuple[int, str, int]] = []
     for number, name in enumerate(_FIELDS):
-        field = getattr(mfusepy.c_stat, name)
+        field = getattr(native.c_stat, name)
         places.append((field.offset, _CODES[field.size], number))
-    for number, name in enumerate(_TIMES):
-        field = getattr(mfusepy.c_stat, name)
-        for half, part in enumerate(("tv_sec", "tv_nsec")):
-            inner = getattr(mfusepy.c_timespec, part)
-            code = _CODES[inner.size].lower()
-            places.append((field.offset + inner.offset, code, len(_FIELDS) + 2 * number + half))
+    for name, number in _TIMES.items():
+        field = getattr(native.c_stat, name, None)
+        if field is None:
+            continue
+        half_bytes = field.size // 2
+        for half in (0, 1):
+            code = _CODES[half_bytes].lower()
+            places.append((field.offset + half * half_bytes, code, len(_FIELDS) + 2 * number + half))
     places.sort()
     layout, end = "", 0
     for offset, code, _number in places:
         layout += f"{offset - end}x{code}"
         end = offset + struct.calcsize(f"={code}")
-    layout += f"{ctypes.sizeof(mfusepy.c_stat) - end}x"
+    layout += f"{ctypes.sizeof(native.c_stat) - end}x"
     return layout, [number for _offset, _code, number in places]
 
 
@@ -59,15 +62,15 @@ _pack_entry = _ENTRY.pack
 assert _ENTRY.size == ctypes.sizeof(fuse_entry_param)
 
 
-_INO_FIRST = mfusepy.c_stat.st_ino.offset < mfusepy.c_stat.st_mode.offset
+_INO_FIRST = native.c_stat.st_ino.offset < native.c_stat.st_mode.offset
 
 
 def _dirent_layout() -> str:
     layout, end = "=", 0
-    for field in (mfusepy.c_stat.st_ino, mfusepy.c_stat.st_mode)[:: 1 if _INO_FIRST else -1]:
+    for field in (native.c_stat.st_ino, native.c_stat.st_mode)[:: 1 if _INO_FIRST else -1]:
         layout += f"{field.offset - end}x{_CODES[field.size]}"
         end = field.offset + field.size
-    return layout + f"{ctypes.sizeof(mfusepy.c_stat) - end}x"
+    return layout + f"{ctypes.sizeof(native.c_stat) - end}x"
 
 
 _pack_dirent = struct.Struct(_dirent_layout()).pack
@@ -113,22 +116,14 @@ def entry_bytes(attr: Attr, *, is_complete: bool = True) -> bytes:
     return _pack_entry(attr.ino if is_complete else 0, 0, *_in_order(_values(attr)), timeout_s, timeout_s)
 
 
-def statvfs_of(volume: VolumeInfo) -> ctypes.Structure:
-    filled: ctypes.Structure = mfusepy.c_statvfs()
-    filled.f_bsize = filled.f_frsize = volume.block_size
-    filled.f_blocks = volume.blocks
-    filled.f_bfree = filled.f_bavail = volume.blocks_free
-    filled.f_files = volume.files
-    filled.f_ffree = filled.f_favail = volume.files_free
-    filled.f_namemax = volume.name_bytes_max
-    return filled
-
-
 def attr_change(address: int, to_set: int, now_ns: int) -> AttrChange:
     """What a setattr asks for, from the struct stat at `address` and the bits that say what of it counts.
 
-    truncate(2) asks for the size and for mtime "now" at once, which a change of size comes with anyway."""
-    asked = mfusepy.c_stat.from_address(address)
+    truncate(2) asks for the size and for mtime "now" at once, which a change of size comes with anyway. Raises
+    NotSupported for flags of chflags(2)."""
+    asked = native.c_stat.from_address(address)
+    if to_set & SET_FLAGS and asked.st_flags:
+        raise NotSupported("files have no flags here")
     if to_set & SET_SIZE and to_set & SET_MTIME_NOW:
         to_set &= ~(SET_MTIME | SET_MTIME_NOW)
     return AttrChange(

@@ -66,7 +66,9 @@ class Volume(winfspy.FileSystem):  # type: ignore[misc]  # winfspy has no types
 
     def _require(self, status: int) -> None:
         if not nt_success(status):
-            raise MountPointUnusable(f"WinFsp refuses {self.mountpoint}: {cook_ntstatus(status).name}")
+            is_folder = "\\" in (self.mountpoint or "").removeprefix("\\\\.\\")
+            hint = "; a folder has to be on an NTFS disk of this computer" if is_folder else ""
+            raise MountPointUnusable(f"WinFsp refuses {self.mountpoint}: {cook_ntstatus(status).name}{hint}")
 
 
 def _require_free(place: WindowsPlace) -> None:

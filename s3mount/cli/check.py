@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from s3mount.cli.find import client_of, living_mount, place_of
+from s3mount.cli.find import client_of, living_mount, mounted_place
 from s3mount.cli.mount import make_request
 from s3mount.cli.progress import plain_text
 from s3mount.config import ADDRESSING_STYLES, MountConfig
@@ -81,7 +81,7 @@ def command(target: str, repair: bool, as_json: bool, **values: Any) -> int:
     elif given:
         raise UsageError(f"--{next(iter(given))} goes with s3://BUCKET: the mount at {target} knows its own")
     else:
-        found = client_of(living_mount(place_of(target))).check(repair=repair)
+        found = client_of(living_mount(mounted_place(target))).check(repair=repair)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:

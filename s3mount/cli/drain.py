@@ -2,7 +2,7 @@
 
 import click
 
-from s3mount.cli.find import client_of, living_mount, place_of, timeout_option
+from s3mount.cli.find import client_of, living_mount, mounted_place, timeout_option
 from s3mount.cli.progress import DrainDisplay, files_text, show_owed
 from s3mount.errors import NotDrained
 
@@ -15,7 +15,7 @@ def command(mountpoint: str, timeout_s: float | None) -> int:
 
     Exit code 5 when the time is over or changes are parked with an error; what is left is named.
     """
-    path = place_of(mountpoint)
+    path = mounted_place(mountpoint)
     client = client_of(living_mount(path))
     with DrainDisplay() as display:
         owed = client.drain(deadline_s=timeout_s, progress=display.update)

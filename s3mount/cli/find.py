@@ -10,8 +10,7 @@ from pathlib import Path
 import click
 
 from s3mount import host
-from s3mount.bindings.windows_place import absolute_place
-from s3mount.config import parse_duration
+from s3mount.amounts import parse_duration
 from s3mount.control.channel import channel_at
 from s3mount.control.client import ControlClient
 from s3mount.control.mount_table import resolve_mountpoint
@@ -22,8 +21,29 @@ from s3mount.errors import MountPointUnusable, UsageError
 def place_of(text: str) -> Path:
     """Where a drive is or is to be, absolute: a folder, and on Windows also a letter or a share. Raises UsageError."""
     if sys.platform == "win32":
-        return Path(absolute_place(text, lambda root: root[0] in host.taken_letters()))
+        # Imported here for the sake of the other systems' commands: with it comes what the bindings have in common.
+        from s3mount.bindings.windows_place import absolute_place
+
+        return Path(absolute_place(text, lambda root: root[0] in host.taken_letters(), os.getcwd()))
     return resolve_mountpoint(text)
+
+
+def mounted_place(text: str) -> Path:
+    """Where the mount is that a person means, when there is one: on Windows `S:` is the drive that was mounted as
+    `\\\\.\\S:`, too. Raises UsageError."""
+    place = place_of(text)
+    other = _other_name(str(place))
+    if other is None or Registry().find(place) is not None or Registry().find(Path(other)) is None:
+        return place
+    return Path(other)
+
+
+def _other_name(place: str) -> str | None:
+    if sys.platform == "win32":
+        from s3mount.bindings.windows_place import same_letter  # here for the same reason
+
+        return same_letter(place)
+    return None
 
 
 def client_of(entry: MountEntry) -> ControlClient:
@@ -52,12 +72,18 @@ def mount_above(path: str) -> tuple[MountEntry, str]:
 
 
 def _nearest(path: Path) -> tuple[Path, Path] | None:
-    mountpoints = [Path(entry.mountpoint) for entry in Registry().entries()]
-    above = [mountpoint for mountpoint in mountpoints if path.is_relative_to(mountpoint)]
+    """The mount point, and the path within it, of the innermost mount that the path lies in."""
+    mountpoints = [entry.mountpoint for entry in Registry().entries()]
+    above = [(Path(name), Path(known)) for known in mountpoints for name in _names(known) if path.is_relative_to(name)]
     if not above:
         return None
-    mountpoint = max(above, key=lambda mountpoint: len(mountpoint.parts))
-    return mountpoint, path.relative_to(mountpoint)
+    place, mountpoint = max(above, key=lambda found: len(found[0].parts))
+    return mountpoint, path.relative_to(place)
+
+
+def _names(mountpoint: str) -> list[str]:
+    other = _other_name(mountpoint)
+    return [mountpoint] if other is None else [mountpoint, other]
 
 
 def _seconds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:

@@ -13,7 +13,6 @@ from typing import Any, Final, NoReturn
 import click
 
 from s3mount import __version__
-from s3mount.cli.log import record_unexpected
 from s3mount.errors import MountError, S3mountError, StoreError
 
 EXIT_FAILED: Final = 1
@@ -80,6 +79,9 @@ class S3mountGroup(click.Group):
         except S3mountError as error:
             _fail(str(error), exit_code_of(error))
         except Exception as error:  # noqa: BLE001 - the last resort; the traceback is kept in the log file
+            # Imported only here: with logging and its files it is a third of what a command takes to start.
+            from s3mount.cli.log import record_unexpected
+
             path = record_unexpected(error)
             _fail(f"unexpected {type(error).__name__}: {error} (details in {path})", EXIT_FAILED)
         sys.exit(code if isinstance(code, int) else 0)

@@ -14,6 +14,7 @@ from typing import Final
 
 from s3mount.bindings import load_binding
 from s3mount.control.mount_table import Liveness, find_mount, probe
+from s3mount.control.registry import Registry
 from s3mount.errors import MountError, MountPointUnusable
 from s3mount.host import PROCESS_HOLDS_DRIVE
 from s3mount.private import check_folder, make_folder
@@ -52,7 +53,12 @@ def check_mountpoint(mountpoint: Path) -> None:
 def _check_free(place: Path) -> None:
     """A letter is looked at by the binding."""
     if place.name and os.path.lexists(place):
-        raise MountPointUnusable(f"{place} is there already: choose a folder that is not, WinFsp makes it")
+        entry = Registry().find(place)
+        if entry is not None and entry.is_alive:
+            raise MountPointUnusable(f"{place} is already mounted: unmount it, or choose another folder")
+        # Also what a power cut may leave of a drive: a link to nowhere, which rmdir removes too.
+        text = f'remove it if it is empty (rmdir "{place}"), or choose a folder that is not there'
+        raise MountPointUnusable(f"{place} is there already: {text}; WinFsp makes it")
     if place.name and not place.parent.is_dir():
         raise MountPointUnusable(f"{place.parent} does not exist: make it, or choose another folder")
 

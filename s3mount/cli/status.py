@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from s3mount.cli.find import client_of, living_mount, place_of
+from s3mount.cli.find import client_of, living_mount, mounted_place
 from s3mount.cli.progress import files_text, plain_text, size_text
 from s3mount.control.protocol import ControlRefused, ControlUnreachable
 from s3mount.control.registry import MountEntry, Registry
@@ -103,7 +103,7 @@ def _time_text(since: object) -> str:
 def command(mountpoint: str | None, as_json: bool) -> int:
     """Show the mount at MOUNTPOINT, or all mounts of this user, and what is not in the bucket yet."""
     if mountpoint is not None:
-        status = client_of(living_mount(place_of(mountpoint))).status()
+        status = client_of(living_mount(mounted_place(mountpoint))).status()
         if as_json:
             click.echo(json.dumps(status, indent=2))
         else:

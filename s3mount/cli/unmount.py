@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from s3mount.cli.find import client_of, place_of, timeout_option
+from s3mount.cli.find import client_of, mounted_place, timeout_option
 from s3mount.cli.progress import DrainDisplay, files_text, show_owed
 from s3mount.control.client import ControlClient
 from s3mount.control.detach import detach
@@ -131,5 +131,5 @@ def command(mountpoint: str, no_drain: bool, timeout_s: float | None) -> int:
     Exit code 0 only when the bucket holds everything (or with --no-drain). Exit code 5 when the time is over or changes
     are parked with an error: what is left is named, the mount stays up and goes on uploading.
     """
-    unmount(place_of(mountpoint), drain=not no_drain, timeout_s=timeout_s)
+    unmount(mounted_place(mountpoint), drain=not no_drain, timeout_s=timeout_s)
     return 0

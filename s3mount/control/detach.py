@@ -1,12 +1,13 @@
 """Taking a mount point out of the mount table.
 
-Called by `s3mount unmount`, and when a start in the background failed half way. Runs fusermount3 or umount with a
-deadline; does not talk to the mount process.
+Called by `s3mount unmount`, and when a start in the background failed half way. Runs fusermount3, umount or diskutil
+with a deadline; does not talk to the mount process.
 """
 
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ def detach(mountpoint: Path, *, lazy: bool = False) -> None:
     """Unmount; no error when nothing is mounted there any more. `lazy`: even while it is in use, for a mount whose
     process is gone. Raises MountPointUnusable, naming who uses it when that can be seen."""
     said = ""
-    for command in _commands(mountpoint, lazy):
+    for command in _commands(mountpoint, lazy=lazy, platform=sys.platform):
         try:
             outcome = subprocess.run(
                 command,
@@ -48,7 +49,11 @@ def detach(mountpoint: Path, *, lazy: bool = False) -> None:
     )
 
 
-def _commands(mountpoint: Path, lazy: bool) -> list[list[str]]:
+def _commands(mountpoint: Path, *, lazy: bool, platform: str) -> list[list[str]]:
+    if platform == "darwin":
+        # The second asks the programs that have the volume open, Finder among them, to let go.
+        force = (["-f"], ["force"]) if lazy else ([], [])
+        return [["umount", *force[0], "--", str(mountpoint)], ["diskutil", "unmount", *force[1], str(mountpoint)]]
     fusermount = [name for name in ("fusermount3", "fusermount") if shutil.which(name)]
     commands = [[name, "-uz" if lazy else "-u", "--", str(mountpoint)] for name in fusermount[:1]]
     if shutil.which("umount"):

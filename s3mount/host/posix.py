@@ -27,6 +27,8 @@ BOOT_ID_PATH: Path = Path("/proc/sys/kernel/random/boot_id")
 _PROC: Final = Path("/proc")
 _FALLOC_FL_KEEP_SIZE: Final = 1
 _FALLOC_FL_PUNCH_HOLE: Final = 2
+# sys/fcntl.h of macOS, whose fsync(2) stops at the disk's own cache.
+_F_FULLFSYNC: Final = 51
 _libc: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 AnyPath = str | os.PathLike[str]
@@ -76,14 +78,27 @@ def _fallocate(number: int, mode: int, start: int, end: int) -> None:
 
 def fdatasync(number: int) -> None:
     """The file's bytes and its length survive power loss on return."""
-    getattr(os, "fdatasync", os.fsync)(number)
+    if sys.platform == "darwin":
+        _sync_through(number)
+    else:
+        getattr(os, "fdatasync", os.fsync)(number)
+
+
+def _sync_through(number: int) -> None:
+    try:
+        fcntl.fcntl(number, _F_FULLFSYNC)
+    except OSError as error:
+        if error.errno not in (errno.ENOTSUP, errno.EINVAL, errno.ENOTTY):
+            raise
+        # A file system that is not on a disk of this computer.
+        os.fsync(number)
 
 
 def sync_folder(path: Path) -> None:
     """The names made and removed in the folder before survive power loss on return."""
     number = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(number)
+        _sync_through(number) if sys.platform == "darwin" else os.fsync(number)
     finally:
         os.close(number)
 

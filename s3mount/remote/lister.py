@@ -15,6 +15,7 @@ from s3mount.index.index import Index
 from s3mount.model import Ino, Inode, ObjectKey
 from s3mount.remote.defaults import Defaults
 from s3mount.remote.flights import Flights
+from s3mount.remote.followed import FollowedWalk
 from s3mount.remote.guard import WriteGuard
 from s3mount.remote.merge import DirectoryMerge
 from s3mount.remote.observer import ForeignObserver
@@ -130,6 +131,10 @@ class Lister:
         self.invalidate(ino)
         while not self._flights.run(ino, lambda: self._list(ino, on_page, may_be_offline=False)):
             pass
+
+    def followed(self, root: Inode) -> FollowedWalk:
+        """For one who relists everything below `root`; to be ended."""
+        return FollowedWalk(self._walks, root.remote_key)
 
     def _list(self, ino: Ino, on_page: Callable[[], None] = lambda: None, *, may_be_offline: bool = True) -> None:
         directory = self._index.inodes.find(ino)

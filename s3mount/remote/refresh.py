@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from s3mount.errors import NotADirectory, NotFound
 from s3mount.index.index import Index
 from s3mount.model import ROOT_INO, Ino
+from s3mount.remote.followed import FollowedWalk
 from s3mount.remote.lister import Lister
 
 FORGOTTEN_AT_ONCE = 500
@@ -38,21 +39,42 @@ class Refresher:
             target = self._index.dentries.lookup(parent, name)
             if target is None and was_there is None:
                 raise NotFound(f"/{'/'.join(path)}: no such file or directory in the bucket")
-        self._descend([target] if target is not None else [], recursive=recursive)
+        if target is not None:
+            self._refresh(target, recursive=recursive)
         return self._listed
 
-    def _descend(self, waiting: list[Ino], *, recursive: bool) -> None:
-        """Bounded by the directories that the index has."""
+    def _refresh(self, target: Ino, *, recursive: bool) -> None:
+        inode = self._index.inodes.find(target)
+        if inode is None:
+            return
+        self._index.inodes.forget_metadata([inode.ino])
+        if not inode.is_dir:
+            return
+        self._relist(inode.ino)
+        if recursive:
+            followed = self._lister.followed(inode)
+            try:
+                self._descend(inode.ino, followed)
+            finally:
+                followed.end()
+
+    def _descend(self, top: Ino, followed: FollowedWalk) -> None:
+        """In the order of keys, as far as that is one of names. Bounded by the directories that the index has."""
+        waiting = self._listed_in(top)
         while waiting:
             inode = self._index.inodes.find(waiting.pop())
             if inode is None:
                 continue
             self._index.inodes.forget_metadata([inode.ino])
-            if not inode.is_dir:
-                continue
-            self._relist(inode.ino)
-            if recursive:
-                waiting += [child.ino for child in self._index.inodes.directories_in(inode.ino) if child.is_listed]
+            if followed.serve(inode):
+                self._note_listed(inode.ino)
+            else:
+                self._relist(inode.ino)
+            waiting += self._listed_in(inode.ino)
+
+    def _listed_in(self, ino: Ino) -> list[Ino]:
+        """The directories there that were listed before, the first at the end."""
+        return [child.ino for child in reversed(self._index.inodes.directories_in(ino)) if child.is_listed]
 
     def _child(self, parent: Ino, name: str) -> Ino:
         ino = self._index.dentries.lookup(parent, name)
@@ -69,6 +91,9 @@ class Refresher:
     def _relist(self, ino: Ino, but: str | None = None) -> None:
         """List a directory and forget the metadata of what is in it; with `but`, of this name alone."""
         self._lister.relist(ino, lambda: self._on_listed(self._listed))
+        self._note_listed(ino, but)
+
+    def _note_listed(self, ino: Ino, but: str | None = None) -> None:
         self._listed += 1
         if but is None:
             children = self._index.dentries.inos(ino)

@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from s3mount import keys
 from s3mount.clock import Clock
 from s3mount.index.index import Index
 from s3mount.model import Ino, Inode, ObjectInfo, ObjectKey
@@ -92,13 +93,15 @@ class _Waiting(NamedTuple):
 
 class Walk:
     def __init__(self, context: WalkContext, root: ObjectKey, after: ObjectKey, above: tuple[Ino, Ino] | None):
-        """Of what is below `root` and follows `after`. `above`: the root and the directory that it is in."""
+        """Of what is below `root` and follows `after`, the key of a directory. What is on the way there is told of in
+        part only, so others list that. `above`: the root and the directory that it is in."""
         self.above = above
         self.uses = 0  # of what it has found; counted by whoever began it
         self.pages = 0
         self._context = context
         self._root = root
         self._after = after
+        self._partial = {root, after, *keys.ancestor_keys(after)}
         self._stack = [_Passed(root, 0.0)]
         self._passed: set[ObjectKey] = set()
         self._lock = threading.Lock()
@@ -144,6 +147,11 @@ class Walk:
         with self._lock:
             return ino in self._spoiled
 
+    @property
+    def is_over(self) -> bool:
+        with self._lock:
+            return self._is_over
+
     def end(self) -> None:
         with self._lock:
             self._is_over = True
@@ -155,7 +163,7 @@ class Walk:
 
     def _is_ahead(self, key: ObjectKey) -> bool:
         """In either order that stores have; where they differ nobody waits."""
-        if not key.startswith(self._root):
+        if not key.startswith(self._root) or key in self._partial:
             return False
         return key in self._inside or (key > self._at and key.split("/") > self._at.split("/"))
 
@@ -191,7 +199,8 @@ class Walk:
             self._answer()
 
     def _may_go_on(self) -> bool:
-        """Wait until somebody follows."""
+        """Wait until somebody follows. Who waits for what is further ahead than the walk may go must not wait for that:
+        it ends."""
         while True:
             with self._lock:
                 if self._is_over:
@@ -199,6 +208,8 @@ class Walk:
                 if self._credit > 0:
                     self._credit -= 1
                     return True
+                if self._waiting:
+                    return False
                 self._wake.clear()
             if not self._wake.wait(LINGER_S):
                 return False
@@ -230,7 +241,7 @@ class Walk:
             touch(self._stack[-1]).objects.append(info)
         while is_last and len(self._stack) > 1:
             leave()
-        return [passed for passed in touched if passed.key != self._root]
+        return [passed for passed in touched if passed.key not in self._partial]
 
     def _merge(self, passed: _Passed, began: int) -> None:
         context = self._context

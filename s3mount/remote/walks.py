@@ -1,8 +1,8 @@
 """Whether a tree is being walked, and how far ahead of that a walk may list (walk.py).
 
-Called by lister.py for each directory that is asked for, from any thread, under no lock. What it costs is bounded:
-pages that nobody follows are no more than PAGES_FIRST, one for each eight directories listed by themselves, and what
-one walk may be ahead.
+Called by lister.py for each directory that is asked for, and by followed.py, from any thread, under no lock. What it
+costs is bounded: pages that nobody follows are no more than PAGES_FIRST, one for each eight directories listed by
+themselves, and what one walk may be ahead.
 """
 
 import logging
@@ -15,7 +15,7 @@ from cachetools import LRUCache
 from s3mount.clock import Clock
 from s3mount.errors import StoreError
 from s3mount.index.index import Index
-from s3mount.model import Ino, Inode
+from s3mount.model import Ino, Inode, ObjectKey
 from s3mount.remote.walk import CREDIT_FIRST, OutOfOrder, Walk, WalkContext
 from s3mount.store import patience
 
@@ -49,7 +49,7 @@ class Walks:
         """Whether a walk has brought it up to date. If not, list it; a walk of what is beside it may have begun."""
         for walk in self._walks():
             is_served = walk.asks(directory)
-            if is_served is not None and _wait(is_served):
+            if is_served is not None and is_served_soon(is_served):
                 with self._lock:
                     self._walked.pop(directory.ino, None)
                     self._note_use(walk)
@@ -102,7 +102,6 @@ class Walks:
         walk = Walk(
             self._context, parent.remote_key, directory.remote_key, None if above is None else (parent.ino, above[0])
         )
-        walk.spoil(directory.ino)
         self._begin(walk)
 
     def begin_below(self, directory: Inode) -> None:
@@ -115,19 +114,41 @@ class Walks:
         if not any(walk.covers(directory.remote_key) for walk in self._walks()):
             self._begin(Walk(self._context, directory.remote_key, directory.remote_key, None))
 
-    def _begin(self, walk: Walk) -> None:
+    def begin_after(self, root: ObjectKey, after: ObjectKey) -> Walk | None:
+        """For one who has listed the directory `after` by itself, and goes on through what is below `root`; None when
+        too many walks run, or were in vain."""
+        with self._lock:
+            self._save_for_listing()
+        walk = Walk(self._context, root, after, None)
+        return walk if self._begin(walk) else None
+
+    def take(self, walk: Walk, ino: Ino) -> bool:
+        """Whether this walk was the last to bring the directory up to date, and nobody has asked for it since."""
+        with self._lock:
+            if self._walked.get(ino) is not walk or walk.is_spoiled(ino):
+                return False
+            del self._walked[ino]
+            self._note_use(walk)
+            return True
+
+    def _begin(self, walk: Walk) -> bool:
         thread = threading.Thread(target=self._run, args=(walk,), name="walk", daemon=True)
         with self._lock:
             if not self._is_possible or self._saved < CREDIT_FIRST or len(self._running) >= WALKS_MAX:
-                return
+                return False
             self._saved -= CREDIT_FIRST
             self._running[walk] = thread
         thread.start()
+        return True
+
+    def _save_for_listing(self) -> None:
+        """Under the lock. A directory was listed by itself."""
+        self._saved = min(PAGES_SAVED_MAX, self._saved + PAGES_A_LISTING)
 
     def _is_habit(self, parent: Ino, ino: Ino) -> bool:
         now_s = self._clock.monotonic_s()
         with self._lock:
-            self._saved = min(PAGES_SAVED_MAX, self._saved + PAGES_A_LISTING)
+            self._save_for_listing()
             lately = self._lately.get(parent)
             self._lately[parent] = (ino, now_s)
         return lately is not None and lately[0] != ino and lately[1] + HABIT_S > now_s
@@ -165,7 +186,8 @@ class Walks:
         return not any(thread.is_alive() for thread in running.values())
 
 
-def _wait(is_served: "Future[bool]") -> bool:
+def is_served_soon(is_served: "Future[bool]") -> bool:
+    """What a walk that was asked says; False as well when it takes long."""
     try:
         return patience.wait(is_served, WAIT_S_MAX)
     except TimeoutError:

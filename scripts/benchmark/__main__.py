@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmark import report, scale
+from benchmark import many, report, scale
 from benchmark.inputs import make_inputs
 from benchmark.peers import PEERS, Peer, PeerMissing
 from benchmark.server import BenchServer
@@ -20,6 +20,8 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="s3mount-bench-", dir=options.folder))
     if options.scale:
         return _scale(folder, options)
+    if options.many:
+        return _many(folder, options)
     rounds: dict[str, list[Measures]] = {name: [] for name in options.peers}
     ends_s = time.monotonic() + options.minutes * 60
     try:
@@ -73,6 +75,17 @@ def _scale(folder: Path, options: argparse.Namespace) -> int:
     return 0
 
 
+def _many(folder: Path, options: argparse.Namespace) -> int:
+    try:
+        found = many.measure(folder, options.many)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(many.markdown(found))
+    if options.json:
+        options.json.write_text(report.one_line(found) + "\n")
+    return 0
+
+
 def _measure(peer: Peer, work: Workload, place: Path) -> Measures:
     work.scratch.mkdir()
     try:
@@ -91,6 +104,9 @@ def _options() -> argparse.Namespace:
         "--scale", action="store_true", help="s3mount alone over computed buckets of up to ten million objects"
     )
     parser.add_argument("--counts", type=_counts, default=scale.COUNTS, help="with --scale: how many objects, 1000,…")
+    parser.add_argument(
+        "--many", type=_counts, metavar="N,…", help="s3mount alone: find, mv and rm -r of so many small files"
+    )
     parser.add_argument("--peers", type=_peers, help=f"of {','.join(PEERS)} (default: all; with --quick: s3mount)")
     parser.add_argument("--rounds", type=int, help="how often each peer does it all, in turn (3; with --quick 1)")
     parser.add_argument(

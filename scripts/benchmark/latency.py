@@ -18,7 +18,7 @@ LOOK_S = 0.5
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def stat_seconds(path: Path, is_over: Callable[[], bool]) -> list[float]:
+def stat_seconds(path: Path, is_over: Callable[[], bool], *, pause_s: float = PAUSE_S) -> list[float]:
     """Of each stat of `path`, one after the other, until `is_over`, which is asked twice a second."""
     buffer = ctypes.create_string_buffer(256)
     name = os.fsencode(path)
@@ -33,7 +33,7 @@ def stat_seconds(path: Path, is_over: Callable[[], bool]) -> list[float]:
             if is_over():
                 return taken
             look_s = time.monotonic() + LOOK_S
-        time.sleep(PAUSE_S)
+        time.sleep(pause_s)
 
 
 def quantile(values: list[float], share: float) -> float:

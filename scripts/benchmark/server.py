@@ -19,6 +19,7 @@ from s3mount.demo.seaweedfs import LOOPBACK, SeaweedServer, free_ports
 ACCESS_KEY = "s3mountbench"
 SECRET_KEY = "s3mountbenchsecret"
 REGION = "us-east-1"
+CONNECTIONS_MAX = 16
 
 _COUNT = re.compile(r'^SeaweedFS_s3_request_total\{bucket="([^"]*)",code="\d+",type="([A-Z]+)"\} (\d+)', re.MULTILINE)
 
@@ -43,7 +44,7 @@ class BenchServer:
             aws_access_key_id=ACCESS_KEY,
             aws_secret_access_key=SECRET_KEY,
             region_name=REGION,
-            config=Config(s3={"addressing_style": "path"}),
+            config=Config(s3={"addressing_style": "path"}, max_pool_connections=CONNECTIONS_MAX),
         )
         return self
 

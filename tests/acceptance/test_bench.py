@@ -55,3 +55,23 @@ def test_scale(tmp_path: Path) -> None:
     assert found["changes"]["move in bucket CopyObject"] == 1500
     assert found["changes"]["remove in bucket CPU s"] >= 0
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+@pytest.mark.timeout(180)
+def test_many(tmp_path: Path) -> None:
+    """What it measures of a small tree; and a COPY a file moved, a thousand deletes a request, no HEAD for either."""
+    report = tmp_path / "report.json"
+    outcome = subprocess.run(
+        [sys.executable, "-m", "benchmark", "--many=300", f"--folder={tmp_path}", f"--json={report}"],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=170, check=False,
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY / 'scripts'}:{REPOSITORY}"},
+    )  # fmt: skip
+    assert outcome.returncode == 0, outcome.stderr
+    (steps,) = json.loads(report.read_text()).values()
+    assert list(steps) == ["find", "mv", "mv in bucket", "rm -r", "rm -r in bucket"]
+    assert steps["find"]["HeadObject"] <= 300 + 4
+    assert steps["mv in bucket"]["CopyObject"] == 300
+    removed = [step.get(request, 0) for step in list(steps.values())[3:] for request in ("HeadObject", "DeleteObject")]
+    assert sum(removed) <= 3, "of directories"
+    assert all(step["CPU s"] >= 0 and step["peak MiB"] > 0 for step in steps.values())
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]

@@ -12,7 +12,7 @@ from tests.support.cli_mount import CliMount
 from tests.support.s3_server import S3Server
 
 SEED = int(os.environ.get("S3MOUNT_KILL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
-ROUNDS = int(os.environ.get("S3MOUNT_KILL_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("S3MOUNT_KILL_ROUNDS", "3"))
 
 
 def make_source(folder: Path) -> dict[str, bytes]:

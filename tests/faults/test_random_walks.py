@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from s3mount.model import ROOT_INO, Ino
-from s3mount.remote import walk
+from s3mount.remote import followed, walk
+from s3mount.remote.refresh import Refresher
 from tests.faults.bench import Bench
 from tests.support.entries import all_entries
 from tests.support.memory_store import MemoryStore
@@ -55,6 +56,14 @@ def walking(bench: Bench) -> None:
     lister._walks._saved = 1e9
 
 
+def change(memory: MemoryStore, changes: list[tuple[str, bool]]) -> None:
+    for key, is_put in changes:
+        if is_put:
+            memory.foreign_put(key, b"" if key.endswith("/") else b"changed")
+        else:
+            memory.foreign_delete(key)
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(first=st.lists(KEYS, max_size=30), changes=CHANGES, page_size=st.sampled_from([1, 2, 3, 7, 1000]))
 def test_walks_find_what_listings_find(first: list[str], changes: list[tuple[str, bool]], page_size: int) -> None:
@@ -65,19 +74,15 @@ def test_walks_find_what_listings_find(first: list[str], changes: list[tuple[str
         patch.setattr(walk, "LINGER_S", 0.05)
         walked, listed = open_bench(folder, memory), open_bench(folder, memory)
         try:
-            for change in (False, True):
-                if change:
-                    for key, is_put in changes:
-                        if is_put:
-                            memory.foreign_put(key, b"" if key.endswith("/") else b"changed")
-                        else:
-                            memory.foreign_delete(key)
+            for is_changed in (False, True):
+                if is_changed:
+                    change(memory, changes)
                     walked.restart()
                     listed.restart()
                 listed.drive.lister._walks._is_possible = False
                 walking(walked)
                 assert shape(walked) == shape(listed)
-                if not change:
+                if not is_changed:
                     has_walked = walked.store.count("walk_page") > 0
                     has_depth = any(key.strip("/").count("/") for key in first)
                     assert has_walked or not has_depth
@@ -85,4 +90,38 @@ def test_walks_find_what_listings_find(first: list[str], changes: list[tuple[str
                 assert not walked.oddities()
         finally:
             walked.close()
+            listed.close()
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    first=st.lists(KEYS, max_size=30), changes=CHANGES, page_size=st.sampled_from([1, 2, 3, 7, 1000]),
+    pages_max=st.sampled_from([1, 64]),
+)  # fmt: skip
+def test_a_refresh_finds_what_listings_find(
+    first: list[str], changes: list[tuple[str, bool]], page_size: int, pages_max: int
+) -> None:
+    """The drive has seen all; then others change it, and nothing but the refresh asks."""
+    memory = MemoryStore(page_size=page_size)
+    for number, key in enumerate(first):
+        memory.foreign_put(key, b"" if key.endswith("/") else str(number).encode())
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="s3mount-walks-") as folder:
+        patch.setattr(walk, "LINGER_S", 0.05)
+        patch.setattr(walk, "PAGES_MAX", pages_max)
+        patch.setattr(followed, "LISTED_ALONE_MIN", 1)
+        refreshed, listed = open_bench(folder, memory), open_bench(folder, memory)
+        try:
+            for bench in (refreshed, listed):
+                bench.drive.lister._walks._is_possible = False
+                shape(bench)
+            change(memory, changes)
+            refreshed.drive.lister._walks._is_possible = True
+            refreshed.drive.lister._walks._saved = 1e9
+            Refresher(refreshed.index, refreshed.drive.lister, on_listed=lambda count: None).refresh([], recursive=True)
+            listed.restart()
+            listed.drive.lister._walks._is_possible = False
+            assert shape(refreshed) == shape(listed)
+            assert not refreshed.oddities()
+        finally:
+            refreshed.close()
             listed.close()

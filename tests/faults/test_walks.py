@@ -218,6 +218,22 @@ def test_nobody_waits_for_many_pages(make_bench: Make, monkeypatch: pytest.Monke
     gate.open()
 
 
+@pytest.mark.parametrize(("directories", "files"), [(60, 10), (8, 45)])
+def test_nobody_waits_for_a_walk_that_may_not_come_that_far(
+    make_bench: Make, monkeypatch: pytest.MonkeyPatch, directories: int, files: int
+) -> None:
+    """What is some pages ahead, or has more pages than the walk may list for one that asks."""
+    monkeypatch.setattr(walk, "LINGER_S", 30.0)
+    bench = make_bench(page_size=10)
+    fill(bench.memory, directories=directories, files=files)
+    began_s = time.monotonic()
+    for number in (0, 1, *range(2, directories, directories // 4)):
+        assert len(bench.names(f"/t/d{number:04}")) == files
+    assert time.monotonic() - began_s < walks.WAIT_S_MAX - 1
+    pages = bench.store.count("walk_page")
+    assert pages <= (walks.PAGES_FIRST + 1) * 2, "two each for what was saved up, and one for each that asked in vain"
+
+
 def test_an_invalidation_while_a_page_comes_is_kept(bench: Bench) -> None:
     fill(bench.memory, directories=6, files=3)
     gate = bench.store.hold("walk_page", "t/", moment=Moment.AFTER)

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.support.linux import FALLOC_PUNCH_HOLE, RENAME_EXCHANGE, RENAME_NOREPLACE
 from tests.support.os_like import NOW, OsLike, put
 
-OTHER_FILE_SYSTEM = Path("/dev/shm")
+FILE_SYSTEMS = (Path("/dev/shm"), Path(__file__).parent)
 LONG = "n" * 256
 SHORT = "n" * 255
 DEEP = "d/" * 2048 + "f"
@@ -68,6 +68,13 @@ def make_tree(fs: OsLike) -> None:
 def at(fs: OsLike, path: str) -> str:
     assert fs.root is not None
     return f"{fs.root}/{path}"
+
+
+def elsewhere(fs: OsLike) -> Path:
+    """A free name on another file system, wherever the tests' own folders are."""
+    assert fs.root is not None
+    here = os.stat(fs.root).st_dev
+    return next(folder for folder in FILE_SYSTEMS if folder.stat().st_dev != here) / "new"
 
 
 def opened(fs: OsLike, path: str, flags: int, act: Callable[[int], object]) -> None:
@@ -241,7 +248,7 @@ ROWS = [
     Row("link", "the name is taken", "EEXIST", lambda fs: os.link(at(fs, "f"), at(fs, "g")), K),
     Row("link", "missing", "ENOENT", lambda fs: os.link(at(fs, "none"), at(fs, "new")), K),
     Row("link", "into a missing directory", "ENOENT", lambda fs: os.link(at(fs, "f"), at(fs, "none/x")), K),
-    Row("link", "to another file system", "EXDEV", lambda fs: os.link(at(fs, "f"), OTHER_FILE_SYSTEM / "new"), K),
+    Row("link", "to another file system", "EXDEV", lambda fs: os.link(at(fs, "f"), elsewhere(fs)), K),
     Row("link", "a name over 255 bytes", "ENAMETOOLONG", lambda fs: os.link(at(fs, "f"), at(fs, LONG)), K),
     Row("mknod", "the name is taken", "EEXIST", lambda fs: os.mkfifo(at(fs, "f")), K),
     Row("mknod", "the directory is missing", "ENOENT", lambda fs: os.mkfifo(at(fs, "none/x")), K),
@@ -264,7 +271,7 @@ ROWS = [
     Row("rename", "a file, then `/`", "ENOTDIR", lambda fs: os.rename(at(fs, "f/"), at(fs, "new")), K),
     Row("rename", "a file to a name that ends in `/`", "ENOTDIR", lambda fs: os.rename(at(fs, "f"), at(fs, "n/")), K),
     Row("rename", "`.` or `..`", "EBUSY", lambda fs: os.rename(at(fs, "d/."), at(fs, "new")), K),
-    Row("rename", "to another file system", "EXDEV", lambda fs: os.rename(at(fs, "f"), OTHER_FILE_SYSTEM / "new"), K),
+    Row("rename", "to another file system", "EXDEV", lambda fs: os.rename(at(fs, "f"), elsewhere(fs)), K),
     Row("rename", "into a directory that was removed", "ENOENT",
         lambda fs: below_a_removed_directory(fs, lambda fh: os.rename(at(fs, "f"), "x", dst_dir_fd=fh)), K),
     Row("renameat2", "NOREPLACE, the name is taken", "EEXIST", lambda fs: fs.rename("f", "g", RENAME_NOREPLACE)),

@@ -151,7 +151,11 @@ def test_fallocate_is_a_change(fs: OsLike, mode: int, offset: int) -> None:
         (0, (1 << 63) - 10, 9, errno.EFBIG),
     ],
 )
-def test_what_fallocate_refuses(fs: OsLike, fh: int, mode: int, offset: int, length: int, code: int) -> None:
+def test_what_fallocate_refuses(
+    fs: OsLike, driver: str, fh: int, mode: int, offset: int, length: int, code: int
+) -> None:
+    if driver == "local" and code == errno.EFBIG:
+        pytest.skip("some local file systems promise any room")
     assert code_of(fs.fallocate, fh, mode, offset, length) == code
     assert content(fs, "f") == DATA
 

@@ -137,6 +137,7 @@ NTSTATUS FspFileSystemCreate(PWSTR device, FSP_FSCTL_VOLUME_PARAMS *params, FSP_
 NTSTATUS FspFileSystemSetMountPoint(FSP_FILE_SYSTEM *fs, PWSTR place)
 {
     if (place[0] == 'C' && place[1] == ':' && !place[2]) return 0xC0000035; /* there is one */
+    if (place[0] == 'F' && place[1] == ':' && place[2]) return 0xC00000BB; /* a disk that has no junctions */
     copy_text(fs->MountPoint, 260, place);
     fs->Mounts++;
     Mounted++;

@@ -15,6 +15,7 @@ FUNCTION_LINES_MAX = 70
 
 # Each place, and what it may import of ours; floor 0 is what stands alone in the package.
 FLOOR_0 = {
+    "amounts",
     "errors",
     "model",
     "keys",

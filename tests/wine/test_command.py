@@ -26,10 +26,10 @@ def s3mount(server: S3Server, *arguments: str) -> "subprocess.CompletedProcess[s
 def mount(start: Callable[..., WineProcess], seaweed: S3Server, tmp_path: Path) -> Callable[[str], WineProcess]:
     """Nothing goes up by itself within an hour."""
 
-    def begin(bucket: str) -> WineProcess:
+    def begin(bucket: str, place: str = "S:") -> WineProcess:
         return start(
             "tests.wine.command", "mount", "--foreground", f"--endpoint-url={seaweed.endpoint_url}",
-            f"--cache-dir={windows_path(tmp_path / 'cache')}", "--write-back-delay=1h", f"s3://{bucket}", "S:",
+            f"--cache-dir={windows_path(tmp_path / 'cache')}", "--write-back-delay=1h", f"s3://{bucket}", place,
             environment=seaweed.environment(),
         )  # fmt: skip
 
@@ -66,6 +66,21 @@ def test_a_drive_is_mounted_followed_drained_and_unmounted(
     assert process.wait() == 0
     assert keys(seaweed, bucket) == ["a.txt", "b.txt"]
     assert s3mount(seaweed, "status", "S:").returncode != 0
+
+
+def test_a_network_drive_without_a_letter_is_found_by_its_name(
+    mount: Callable[..., WineProcess], seaweed: S3Server
+) -> None:
+    bucket = seaweed.make_bucket()
+    process = mount(bucket, r"\\s3mount\bucket")
+    process.ask("put", "\\a.txt", "first", 1)
+    told = s3mount(seaweed, "status", "--json", "//S3MOUNT/bucket/")
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout)["mountpoint"] == "\\\\s3mount\\bucket\\"
+    unmounted = s3mount(seaweed, "unmount", r"\\s3mount\Bucket")
+    assert unmounted.returncode == 0, unmounted.stderr
+    assert process.wait() == 0
+    assert keys(seaweed, bucket) == ["a.txt"]
 
 
 def test_a_mount_after_a_kill_takes_up_what_is_owed(mount: Callable[[str], WineProcess], seaweed: S3Server) -> None:

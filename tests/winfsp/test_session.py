@@ -67,8 +67,16 @@ def test_a_letter_that_is_taken(
 @pytest.mark.skipif(IS_REAL_DLL, reason="the stand-in refuses a letter; of the real ones the kernel does")
 def test_a_place_that_winfsp_refuses(drive: WindowsDriveUnderTest, signals: None) -> None:
     before = volume_count()
-    with pytest.raises(MountPointUnusable, match="WinFsp refuses C:: STATUS_OBJECT_NAME_COLLISION"):
+    with pytest.raises(MountPointUnusable, match=r"WinFsp refuses C:: STATUS_OBJECT_NAME_COLLISION$"):
         run(drive, "C:\\", lambda: pytest.fail("it is not ready"))
+    assert volume_count() == before
+
+
+@pytest.mark.skipif(IS_REAL_DLL, reason="it makes a junction where its disk can")
+def test_a_folder_on_a_disk_that_has_no_junctions(drive: WindowsDriveUnderTest, signals: None) -> None:
+    before = volume_count()
+    with pytest.raises(MountPointUnusable, match="NOT_SUPPORTED; a folder has to be on an NTFS disk"):
+        run(drive, r"F:\drives\bucket", lambda: pytest.fail("it is not ready"))
     assert volume_count() == before
 
 

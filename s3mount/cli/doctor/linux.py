@@ -30,7 +30,9 @@ def look(*, allow_other: bool, device: Path = FUSE_DEVICE, conf: Path = FUSE_CON
 
 def _fusermount() -> str:
     program = find_fusermount()
-    has_rights = program.stat().st_mode & stat.S_ISUID or "security.capability" in os.listxattr(program)
+    has_rights = (
+        program.stat().st_mode & stat.S_ISUID or "security.capability" in os.listxattr(program)  # type: ignore[attr-defined,unused-ignore]
+    )
     if not has_rights:
         raise MountPointUnusable(f"{program} may not mount: as root, chmod u+s {program}, or install fuse3 again")
     return f"{program}, setuid" if program.stat().st_mode & stat.S_ISUID else f"{program}, with capabilities"

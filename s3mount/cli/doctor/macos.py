@@ -1,5 +1,4 @@
-"""What a mount would need of macOS: macFUSE with its libfuse 3, and a binding to it, which there is none of yet
-(docs/macos.md). Called by command.py; changes nothing.
+"""What a mount needs of macOS: macFUSE with its libfuse 3 (docs/macos.md). Called by command.py; changes nothing.
 
 The root of the file system is handed in, so that it runs anywhere in tests. Never run on macOS.
 """
@@ -11,12 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from s3mount.bindings import library_version
+from s3mount.bindings.darwin_abi import LIBRARY_FOLDERS, libraries
 from s3mount.cli.doctor.diagnosis import Diagnosis, fine, judged, note, wrong
 from s3mount.errors import MountPointUnusable
 
 MACFUSE: Final = "Library/Filesystems/macfuse.fs/Contents/Info.plist"
 FUSE_T: Final = "Library/Application Support/fuse-t"
-LIBRARY_FOLDERS: Final = ("usr/local/lib", "opt/homebrew/lib")
 WHERE_FROM: Final = "https://macfuse.github.io"
 # The first with libfuse 3, and the first whose libfuse 3 hands on the name of an attribute that is set.
 VERSION_MIN: Final = (4, 10)
@@ -52,8 +51,8 @@ def _macfuse(root: Path) -> Diagnosis:
 
 
 def _library(root: Path) -> str:
-    for folder in LIBRARY_FOLDERS:
-        for found in sorted((root / folder).glob("libfuse3*.dylib")):
-            return str(found)
+    found = next(libraries(root), None)
+    if found is not None:
+        return str(found)
     looked = ", ".join(f"/{folder}" for folder in LIBRARY_FOLDERS)
     raise MountPointUnusable(f"no libfuse3*.dylib in {looked}: macFUSE brings it, {WHERE_FROM}")

@@ -81,7 +81,8 @@ def _winfsp(windows: Windows) -> str:
 
 
 def _place(text: str, windows: Windows) -> str:
-    path = absolute_place(text, windows.exists)
+    path = absolute_place(text, windows.exists, os.getcwd())
     if windows.exists(path):
-        raise MountPointUnusable(f"{path} is taken: choose another letter, or a folder that is not there yet")
+        text = "choose another letter, or a folder that is not there yet (an empty one can be removed: rmdir)"
+        raise MountPointUnusable(f"{path} is taken: {text}")
     return f"{path} is free"

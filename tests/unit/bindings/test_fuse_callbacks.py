@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from s3mount.bindings import load_binding
-from s3mount.errors import IOFailure, MountPointUnusable, NotFound
+from s3mount.errors import IOFailure, MountPointUnusable, NotFound, NotSupported
 from s3mount.model import Attr, AttrChange, Caller, DirEntry, Ino, Seek, VolumeInfo
 
 try:
@@ -21,7 +21,7 @@ except MountPointUnusable as missing:
 
 import mfusepy
 
-from s3mount.bindings import fuse, stat_buffer
+from s3mount.bindings import darwin_abi, fuse, stat_buffer
 from s3mount.bindings import lowlevel_abi as abi
 from s3mount.bindings.fuse import FuseCallbacks
 
@@ -202,6 +202,33 @@ def test_an_attribute_is_told_in_size_or_in_full(binding: Binding) -> None:
     value = ctypes.create_string_buffer(b"a\0b")
     binding.call("setxattr", 3, b"user.a", ctypes.addressof(value), 3, 1)
     assert binding.asked == ("setxattr", 3, "user.a", b"a\0b", 1)
+
+
+def test_no_attribute_is_read_or_written_in_pieces(binding: Binding) -> None:
+    """macOS hands over where to begin, behind Linux's arguments."""
+    callbacks = FuseCallbacks(binding.filesystem)  # type: ignore[arg-type]
+    binding.filesystem.result = b"value"
+    assert callbacks.getxattr(REQUEST, Ino(3), b"a", 9, 0) == b"value"
+    asked = len(binding.filesystem.calls)
+    for call in (
+        lambda: callbacks.getxattr(REQUEST, Ino(3), b"a", 9, 1),
+        lambda: callbacks.setxattr(REQUEST, Ino(3), b"a", None, 0, 0, 1),
+    ):
+        with pytest.raises(NotSupported):
+            call()
+    assert len(binding.filesystem.calls) == asked
+
+
+def test_flags_of_macos_are_refused_unless_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stat_buffer, "native", darwin_abi)
+    asked = darwin_abi.c_stat(st_mode=0o755, st_flags=0x8000)
+    # The bit for flags is the sign of a C int.
+    with pytest.raises(NotSupported):
+        stat_buffer.attr_change(address(asked), -(1 << 31), 55)
+    asked.st_flags = 0
+    assert stat_buffer.attr_change(address(asked), -(1 << 31) | 1, 55) == AttrChange(mode=0o755)
+    # Times of creation and of backup, which nothing keeps.
+    assert stat_buffer.attr_change(address(asked), 1 << 28 | 1 << 30, 55) == AttrChange()
 
 
 def test_an_open_that_its_program_did_not_wait_for_is_undone(binding: Binding, info: Any) -> None:

@@ -6,7 +6,11 @@ from types import ModuleType
 import pytest
 
 import s3mount.bindings as bindings
-from s3mount.errors import MountPointUnusable
+from s3mount.bindings.darwin_view import NEVER_INDEX
+from s3mount.clock import SystemClock
+from s3mount.errors import MountPointUnusable, NotFound
+from s3mount.model import ROOT_INO
+from tests.model.reference import ReferenceTree
 
 
 class Imports:
@@ -65,11 +69,33 @@ def test_libfuse_2_alone_is_not_enough_and_the_error_says_what_to_do(clean_envir
     assert "FUSE_LIBRARY_NAME" not in os.environ
 
 
-def test_on_macos_it_says_that_it_cannot_yet(clean_environment: pytest.MonkeyPatch) -> None:
+def test_on_macos_it_is_macfuse_s_and_mfusepy_is_not_asked(clean_environment: pytest.MonkeyPatch) -> None:
+    imports = Imports(set())
     clean_environment.setattr(sys, "platform", "darwin")
-    clean_environment.setattr(bindings, "importlib", Imports(set()))
-    with pytest.raises(MountPointUnusable, match=r"macOS is not supported yet: docs/macos\.md"):
+    clean_environment.setattr(bindings, "importlib", imports)
+    assert bindings.load_binding() == "the run function"  # type: ignore[comparison-overlap]
+    assert imports.tried == []
+
+
+def test_on_macos_without_macfuse_it_says_what_to_install(clean_environment: pytest.MonkeyPatch) -> None:
+    class WithoutLibrary:
+        def import_module(self, name: str) -> ModuleType:
+            raise OSError("no libfuse3*.dylib in /usr/local/lib")
+
+    clean_environment.setattr(sys, "platform", "darwin")
+    clean_environment.setattr(bindings, "importlib", WithoutLibrary())
+    with pytest.raises(MountPointUnusable, match=r"no usable macFUSE \(no libfuse3.*install macFUSE.*docs/macos\.md"):
         bindings.load_binding()
+
+
+def test_only_macos_sees_the_drive_otherwise(clean_environment: pytest.MonkeyPatch) -> None:
+    filesystem = ReferenceTree(SystemClock())
+    assert bindings.as_seen(filesystem, keeps_junk_here=True) is filesystem
+    clean_environment.setattr(sys, "platform", "darwin")
+    names = [bindings.as_seen(filesystem, keeps_junk_here=kept).lookup for kept in (True, False)]
+    assert names[0](ROOT_INO, NEVER_INDEX).size == 0
+    with pytest.raises(NotFound):
+        names[1](ROOT_INO, NEVER_INDEX)
 
 
 def test_importing_the_package_loads_no_library() -> None:

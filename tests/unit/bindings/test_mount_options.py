@@ -22,8 +22,8 @@ def test_linux() -> None:
 def test_macfuse() -> None:
     text = options(Library.MACFUSE, "volicon=x", allow_other=True).text
     assert text == (
-        r"volname=b p\,q,fsname=s3mount#b/p\,q/,defer_permissions,auto_cache,daemon_timeout=600,iosize=1048576,"
-        "allow_other,volicon=x"
+        r"volname=b p\,q,fsname=s3mount#b/p\,q/,default_permissions,auto_cache,daemon_timeout=600,iosize=1048576,"
+        "allow_other,max_read=1048576,volicon=x"
     )
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from s3mount.amounts import parse_size
 from s3mount.bandwidth import Bandwidth, Rates, parse_bandwidth
-from s3mount.config import parse_size
 from s3mount.errors import UsageError
 
 KIB, MIB = 1 << 10, 1 << 20

@@ -2,6 +2,7 @@
 one (docs/windows.md)."""
 
 import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -156,6 +157,37 @@ def test_a_draft_takes_the_place_of_the_file(tmp_path: Path) -> None:
 def test_syncing_works(tmp_path: Path, number: int) -> None:
     host.fdatasync(number)
     assert host.sync_filesystem(tmp_path) in (True, False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="of POSIX")
+def test_on_macos_a_sync_goes_through_the_disk_s_cache(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fsync(2) alone does not, there; a file system that knows no better is synced by it."""
+    from s3mount.host import posix
+
+    asked: list[int] = []
+    synced: list[int] = []
+
+    def fcntl_of_macos(_number: int, command: int) -> int:
+        asked.append(command)
+        if refusal:
+            raise OSError(refusal, "refused")
+        return 0
+
+    refusal = 0
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(posix.fcntl, "fcntl", fcntl_of_macos)
+    monkeypatch.setattr(posix.os, "fsync", synced.append)
+    posix.fdatasync(number)
+    posix.sync_folder(tmp_path)
+    assert (asked, synced) == ([51, 51], [])
+    refusal = errno.ENOTSUP
+    posix.fdatasync(number)
+    assert synced == [number]
+    refusal = errno.EIO
+    with pytest.raises(OSError, match="refused"):
+        posix.fdatasync(number)
 
 
 # -- locks -------------------------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
+from s3mount.amounts import parse_size
 from s3mount.bandwidth import Bandwidth, Rates, parse_bandwidth
-from s3mount.config import parse_size
 from s3mount.store.token_bucket import SAVED_S_MAX, Throttle
 
 RATE = 1000
