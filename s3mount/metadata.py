@@ -31,12 +31,14 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache, partial
 from typing import TypeVar
 from urllib.parse import unquote
 
 from s3mount import xattr_format
 
 Value = TypeVar("Value")
+Sources = tuple[tuple[str, Callable[[str], Value | None]], ...]
 
 CONTENT_TYPE_DIR = "application/x-directory"
 CONTENT_TYPE_FILE = "application/octet-stream"
@@ -64,6 +66,10 @@ OCTAL_FILE_DIGITS = 6
 OCTAL_DIR_DIGITS = 5
 ATTRIBUTE_CHARS_MAX = 128
 DEVICE_MAX = (1 << 63) - 1
+# Nearly all files of a bucket share a few modes and owners, so what these texts say is remembered.
+KNOWN_MAX = 1000
+# What goes before a name in `s3cmd-attrs` here; no header has such a name.
+S3CMD = "s3cmd-attrs "
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,63 +143,36 @@ def decode(metadata: Mapping[str, str], *, is_dir_key: bool) -> FileAttributes:
 
     `is_dir_key`: the object's key ends in "/", so it is a directory whatever its metadata says.
     """
-    s3cmd = _split_s3cmd(metadata.get("s3cmd-attrs", ""))
-
-    def mode_of(text: str) -> int | None:
-        return _parse_mode(text, is_dir_key=is_dir_key)
-
+    packed = metadata.get("s3cmd-attrs")
+    if packed is not None:
+        metadata = {**metadata, **{S3CMD + name: value for name, value in _split_s3cmd(packed)}}
     return FileAttributes(
-        mode=_first(
-            (metadata.get("mode"), mode_of),
-            (metadata.get("file-permissions"), lambda text: _typed(_parse_int(text, 8), is_dir_key)),
-            (metadata.get("goog-reserved-posix-mode"), lambda text: _typed(_parse_int(text, 8), is_dir_key)),
-            (s3cmd.get("mode"), mode_of),
-            (metadata.get("permissions"), mode_of),
-        ),
-        uid=_decode_id(metadata, s3cmd, "uid", "owner"),
-        gid=_decode_id(metadata, s3cmd, "gid", "group"),
-        mtime_ns=_decode_time(metadata, s3cmd, "mtime"),
-        atime_ns=_decode_time(metadata, s3cmd, "atime"),
-        ctime_ns=_decode_time(metadata, s3cmd, "ctime"),
+        mode=_first(metadata, MODE_SOURCES[is_dir_key]),
+        uid=_first(metadata, UID_SOURCES),
+        gid=_first(metadata, GID_SOURCES),
+        mtime_ns=_first(metadata, MTIME_SOURCES),
+        atime_ns=_first(metadata, ATIME_SOURCES),
+        ctime_ns=_first(metadata, CTIME_SOURCES),
         write_id=metadata.get(WRITE_ID_KEY) or None,
-        rdev=_first((metadata.get("rdev"), _parse_device)),
+        rdev=_first(metadata, RDEV_SOURCES),
         xattrs=xattr_format.to_json(metadata.get("xattr")),
-        link=_first((metadata.get(LINK_KEY), lambda text: text or None)),
+        link=_first(metadata, LINK_SOURCES),
         target=None if is_dir_key else _decode_target(metadata.get(LINK_TARGET_KEY)),
     )
 
 
-def _decode_id(metadata: Mapping[str, str], s3cmd: Mapping[str, str], short: str, long: str) -> int | None:
-    return _first(
-        (metadata.get(short), _parse_id),
-        (metadata.get(f"file-{long}"), _parse_id),
-        (metadata.get(f"goog-reserved-posix-{short}"), _parse_id),
-        (s3cmd.get(short), _parse_id),
-        (metadata.get(long), _parse_id),
-    )
-
-
-def _decode_time(metadata: Mapping[str, str], s3cmd: Mapping[str, str], name: str) -> int | None:
-    return _first(
-        (metadata.get(name), _parse_seconds),
-        (metadata.get(f"file-{name}"), _parse_aws_time),
-        (metadata.get(f"goog-reserved-file-{name}"), _parse_seconds),
-        (s3cmd.get(name), _parse_seconds),
-        # rclone copies these of a local file's metadata in RFC 3339.
-        (metadata.get(name), _parse_rfc3339),
-    )
+def _first(metadata: Mapping[str, str], sources: Sources[Value]) -> Value | None:
+    """The first that makes sense."""
+    for name, parse in sources:
+        text = metadata.get(name)
+        if text is not None and len(text) <= ATTRIBUTE_CHARS_MAX and (value := parse(text)) is not None:
+            return value
+    return None
 
 
 def _decode_target(text: str | None) -> str | None:
     target = unquote(text or "", errors="surrogateescape")
     return target if target and "\0" not in target else None
-
-
-def _first(*sources: tuple[str | None, Callable[[str], Value | None]]) -> Value | None:
-    for text, parse in sources:
-        if text is not None and len(text) <= ATTRIBUTE_CHARS_MAX and (value := parse(text)) is not None:
-            return value
-    return None
 
 
 def _encode_time(time_ns: int) -> str:
@@ -211,6 +190,7 @@ def _parse_int(text: str, base: int) -> int | None:
         return None
 
 
+@lru_cache(KNOWN_MAX)
 def _parse_id(text: str) -> int | None:
     value = _parse_int(text, 10)
     return value if value is not None and 0 <= value <= ID_MAX else None
@@ -221,6 +201,7 @@ def _parse_device(text: str) -> int | None:
     return value if value is not None and 0 < value <= DEVICE_MAX else None
 
 
+@lru_cache(KNOWN_MAX)
 def _parse_mode(text: str, *, is_dir_key: bool) -> int | None:
     """s3fs and geesefs write st_mode in decimal and take a leading 0 for octal; rclone writes octal without it."""
     is_octal = text.startswith("0") or (
@@ -228,6 +209,10 @@ def _parse_mode(text: str, *, is_dir_key: bool) -> int | None:
         and (len(text) == OCTAL_FILE_DIGITS or (len(text) == OCTAL_DIR_DIGITS and text[0] == "4" and is_dir_key))
     )
     return _typed(_parse_int(text, 8 if is_octal else 10), is_dir_key)
+
+
+def _parse_octal_mode(text: str, *, is_dir_key: bool) -> int | None:
+    return _typed(_parse_int(text, 8), is_dir_key)
 
 
 def _typed(mode: int | None, is_dir_key: bool) -> int | None:
@@ -276,13 +261,50 @@ def _parse_rfc3339(text: str) -> int | None:
     return _in_range(seconds * NS + int((digits or "0").ljust(9, "0")))
 
 
-def _split_s3cmd(text: str) -> Mapping[str, str]:
+def _split_s3cmd(text: str) -> Iterator[tuple[str, str]]:
     """ "k:v" pairs joined by "/"."""
+    for pair in text.split("/"):
+        name, separator, value = pair.partition(":")
+        if separator:
+            yield name, value
 
-    def pairs() -> Iterator[tuple[str, str]]:
-        for pair in text.split("/"):
-            name, separator, value = pair.partition(":")
-            if separator:
-                yield name, value
 
-    return dict(pairs())
+# -- whose word counts first -------------------------------------------------------------------------------------------
+
+
+def _mode_sources(*, is_dir_key: bool) -> Sources[int]:
+    parse = partial(_parse_mode, is_dir_key=is_dir_key)
+    parse_octal = partial(_parse_octal_mode, is_dir_key=is_dir_key)
+    return (
+        ("mode", parse),
+        ("file-permissions", parse_octal),
+        ("goog-reserved-posix-mode", parse_octal),
+        (S3CMD + "mode", parse),
+        ("permissions", parse),
+    )
+
+
+def _id_sources(short: str, long: str) -> Sources[int]:
+    names = (short, f"file-{long}", f"goog-reserved-posix-{short}", S3CMD + short, long)
+    return tuple((name, _parse_id) for name in names)
+
+
+def _time_sources(name: str) -> Sources[int]:
+    return (
+        (name, _parse_seconds),
+        (f"file-{name}", _parse_aws_time),
+        (f"goog-reserved-file-{name}", _parse_seconds),
+        (S3CMD + name, _parse_seconds),
+        # rclone copies these of a local file's metadata in RFC 3339.
+        (name, _parse_rfc3339),
+    )
+
+
+MODE_SOURCES = {is_dir_key: _mode_sources(is_dir_key=is_dir_key) for is_dir_key in (False, True)}
+UID_SOURCES = _id_sources("uid", "owner")
+GID_SOURCES = _id_sources("gid", "group")
+MTIME_SOURCES = _time_sources("mtime")
+ATIME_SOURCES = _time_sources("atime")
+CTIME_SOURCES = _time_sources("ctime")
+RDEV_SOURCES: Sources[int] = (("rdev", _parse_device),)
+LINK_SOURCES: Sources[str] = ((LINK_KEY, lambda text: text or None),)

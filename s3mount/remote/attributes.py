@@ -1,13 +1,14 @@
-"""Asks for the metadata of objects that were only listed: one HEAD each, in parallel, once per version.
+"""Asks for the metadata of objects that were only listed: one HEAD each, once per version.
 
-Called by vfs when attributes are needed and by writeback before metadata is rewritten. Never under a lock.
+Called by vfs when attributes are needed and by writeback before metadata is rewritten. Never under a lock. One thread
+asks ahead, for many at once, and records in one transaction what has come meanwhile.
 """
 
 import logging
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from s3mount import foreign_metadata, keys, metadata, names
@@ -15,18 +16,21 @@ from s3mount.ending import end_pool
 from s3mount.errors import Missing, StoreError
 from s3mount.index import links
 from s3mount.index.index import Index
-from s3mount.model import Ino, Inode, ObjectInfo
+from s3mount.model import Ino, Inode, ObjectInfo, ObjectKey
 from s3mount.remote.flights import Flights
 from s3mount.remote.observer import ForeignObserver
 from s3mount.store.base import ObjectStore
 
 log = logging.getLogger(__name__)
 
-THREADS = 16
 PREFETCH_MAX = 20_000
 ATTEMPTS_MAX = 5
 
 Ask = Callable[[Inode], ObjectInfo | None]
+
+
+class _Closed(Exception):
+    """Nobody wants to know any more."""
 
 
 class AttributeReader:
@@ -41,11 +45,14 @@ class AttributeReader:
         self._index = index
         self._observer = observer
         self._flights = Flights()
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="attributes")
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="attributes")
         self._lock = threading.Lock()
         # In order, each once.
         self._wanted: OrderedDict[Ino, None] = OrderedDict()
-        self._workers = 0
+        self._is_asking = False
+        self._is_closed = False
+        # Used by the pool's one thread alone: the rows as they were when their objects were asked for.
+        self._asked: dict[ObjectKey, Inode] = {}
 
     def ensure(self, ino: Ino, ask: Ask | None = None) -> None:
         """Return when mode, owner and times of this inode are known. `ask` may know them without a HEAD, which is sent
@@ -62,64 +69,116 @@ class AttributeReader:
             for ino in inos:
                 if len(self._wanted) < PREFETCH_MAX:
                     self._wanted[ino] = None
-            more = min(THREADS, len(self._wanted)) - self._workers
-            self._workers += max(0, more)
-        for _ in range(more):
-            self._pool.submit(self._work)
+            if not self._wanted or self._is_asking:
+                return
+            self._is_asking = True
+        self._pool.submit(self._work)
 
     def _work(self) -> None:
         while True:
+            try:
+                self._store.head_many(self._take, self._give)
+            except _Closed:
+                log.debug("the drive is being closed: no more attributes are asked for ahead")
+            except Exception:
+                log.exception("asking for attributes ahead stumbled; it goes on")
+            for inode in self._asked.values():
+                self._flights.end(inode.ino)
+            self._asked.clear()
             with self._lock:
                 if not self._wanted:
-                    self._workers -= 1
+                    self._is_asking = False
                     return
-                ino, _ = self._wanted.popitem(last=False)
-            try:
-                if not self._flights.is_running(ino):
-                    self.ensure(ino)
-            except StoreError as error:
-                log.debug("prefetch of attributes of ino %d failed: %s", ino, error)
-            except Exception:
-                log.exception("prefetch of attributes of ino %d failed", ino)
+
+    def _take(self, count: int) -> list[ObjectKey]:
+        """The keys of those that are wanted next and that nobody asks for yet."""
+        if self._is_closed:
+            raise _Closed
+        taken: list[ObjectKey] = []
+        while len(taken) < count and (inos := self._wanted_next(count - len(taken))):
+            rows = self._index.inodes.find_all(inos, may_keep=True)
+            for ino in inos:
+                inode = rows.get(ino)
+                key = None if inode is None or inode.metadata_known else inode.remote_key
+                if inode is not None and key is not None and key not in self._asked and self._flights.begin(ino):
+                    self._asked[key] = inode
+                    taken.append(key)
+        return taken
+
+    def _wanted_next(self, count: int) -> list[Ino]:
+        with self._lock:
+            return [self._wanted.popitem(last=False)[0] for _ in range(min(count, len(self._wanted)))]
+
+    def _give(self, heads: Mapping[ObjectKey, ObjectInfo | StoreError]) -> None:
+        """Record what has come in one transaction; whoever waits for one of these looks again, or is told the error."""
+        asked = {key: self._asked.pop(key) for key in heads}
+        errors: dict[ObjectKey, StoreError] = {}
+        try:
+            found: list[tuple[Inode, ObjectInfo | None]] = []
+            for key, inode in asked.items():
+                try:
+                    found.append(self._met(inode, heads[key]))
+                except StoreError as error:
+                    log.debug("prefetch of attributes of ino %d failed: %s", inode.ino, error)
+                    errors[key] = error
+            with self._index.transaction():
+                for inode, info in found:
+                    self._record(inode, info)
+        finally:
+            for key, inode in asked.items():
+                self._flights.end(inode.ino, errors.get(key))
 
     def _read(self, ino: Ino, ask: Ask | None) -> None:
         inode = self._index.inodes.find(ino)
         if inode is None or inode.metadata_known:
             return
-        info = None
+        info: ObjectInfo | StoreError | None = None
         try:
             if ask is not None:
                 info = ask(inode)
             if info is None and inode.remote_key is not None:
                 info = self._store.head(inode.remote_key)
-                if keys.is_marker(info) != inode.is_dir:
-                    raise Missing(f"{inode.remote_key!r} is {'a file' if inode.is_dir else 'a directory'} by now")
-        except Missing:
-            info = None
-            if not inode.is_dir:
-                raise
-        if info is not None and not inode.is_dir and info.etag != inode.remote_etag:
-            self._observer.replaced(ino, info)
-            inode = inode._replace(remote_etag=info.etag, remote_size=info.size)
+        except Missing as error:
+            info = error
+        inode, known = self._met(inode, info)
         with self._index.transaction():
-            now = self._index.inodes.find(ino)
-            if now is None or now.metadata_known:
-                return
-            if info is not None and now.is_owed and now.remote_key == info.key and now.remote_etag != info.etag:
-                # Local work keeps its base, and its upload meets the version that is there.
-                found = with_metadata(now, info)
-                self._index.inodes.update(found._replace(remote_etag=now.remote_etag, mtime_ns=now.mtime_ns))
-                return
-            if now.remote != inode.remote or now.remote_key != inode.remote_key:
-                return  # our own write overtook the answer; ensure() looks again
-            known = now._replace(metadata_known=True) if info is None else with_metadata(now, info)
-            self._index.inodes.update(known)
-            links.meet(self._index, known, may_join=not self._observer.is_open(ino))
+            self._record(inode, known)
+
+    def _met(self, inode: Inode, head: ObjectInfo | StoreError | None) -> tuple[Inode, ObjectInfo | None]:
+        """What the object of `inode` says, None for a directory without one; with the inode as of that version. Raises
+        the error."""
+        if isinstance(head, ObjectInfo) and keys.is_marker(head) != inode.is_dir:
+            head = Missing(f"{inode.remote_key!r} is {'a file' if inode.is_dir else 'a directory'} by now")
+        if isinstance(head, Missing) and inode.is_dir:
+            return inode, None
+        if isinstance(head, StoreError):
+            raise head
+        if head is not None and not inode.is_dir and head.etag != inode.remote_etag:
+            self._observer.replaced(inode.ino, head)
+            inode = inode._replace(remote_etag=head.etag, remote_size=head.size)
+        return inode, head
+
+    def _record(self, inode: Inode, info: ObjectInfo | None) -> None:
+        """In a transaction: `inode` is the row as it was when its object was asked for."""
+        now = self._index.inodes.find(inode.ino)
+        if now is None or now.metadata_known:
+            return
+        if info is not None and now.is_owed and now.remote_key == info.key and now.remote_etag != info.etag:
+            # Local work keeps its base, and its upload meets the version that is there.
+            found = with_metadata(now, info)
+            self._index.inodes.update(found._replace(remote_etag=now.remote_etag, mtime_ns=now.mtime_ns))
+            return
+        if now.remote != inode.remote or now.remote_key != inode.remote_key:
+            return  # our own write overtook the answer; ensure() looks again
+        known = now._replace(metadata_known=True) if info is None else with_metadata(now, info)
+        self._index.inodes.update(known)
+        links.meet(self._index, known, may_join=not self._observer.is_open(inode.ino))
 
     def close(self, deadline_s: float) -> bool:
-        """False when requests are still under way after the deadline."""
+        """Cancels what is asked for ahead. False when requests are still under way after the deadline."""
         with self._lock:
             self._wanted.clear()
+            self._is_closed = True
         return end_pool(self._pool, deadline_s)
 
 

@@ -22,24 +22,35 @@ class Flights:
         with self._lock:
             running = self._running.get(key)
             if running is None:
-                mine = self._running[key] = Future()
+                self._running[key] = Future()
         if running is not None:
             patience.wait(running, WAIT_S_MAX)
             return False
         try:
             function()
         except BaseException as error:
-            self._finish(key)
-            mine.set_exception(error)
+            self.end(key, error)
             raise
-        self._finish(key)
-        mine.set_result(None)
+        self.end(key)
         return True
 
     def is_running(self, key: Hashable) -> bool:
         with self._lock:
             return key in self._running
 
-    def _finish(self, key: Hashable) -> None:
+    def begin(self, key: Hashable) -> bool:
+        """What `run` would run is done by the caller, who tells by `end` when it is over. False when it is running
+        already."""
         with self._lock:
-            del self._running[key]
+            if key in self._running:
+                return False
+            self._running[key] = Future()
+            return True
+
+    def end(self, key: Hashable, error: BaseException | None = None) -> None:
+        with self._lock:
+            mine = self._running.pop(key)
+        if error is None:
+            mine.set_result(None)
+        else:
+            mine.set_exception(error)

@@ -9,7 +9,7 @@ were already retried a few times below; a caller that goes on retrying brings it
 raised a temporary error may all the same have taken effect (the reply was lost).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -18,6 +18,10 @@ from s3mount.errors import StoreError
 from s3mount.model import ETag, ObjectInfo, ObjectKey
 
 Body = bytes | bytearray | memoryview
+
+# Returns at most so many keys.
+TakeKeys = Callable[[int], Sequence[ObjectKey]]
+GiveHeads = Callable[[Mapping[ObjectKey, ObjectInfo | StoreError]], None]
 
 
 class ConditionKind(Enum):
@@ -106,6 +110,12 @@ class ObjectStore(Protocol):
 
     def head(self, key: ObjectKey) -> ObjectInfo:
         """The object with its metadata. Raises Missing. Some stores answer for an implicit "dir/" too."""
+
+    def head_many(self, take: TakeKeys, give: GiveHeads) -> None:
+        """`head` of many keys, several under way at once. While there is room, `take` is asked for keys, again and
+        again, none of them twice while it is under way. `give` is told what each came to, once, of those together that
+        are known by then. Both are called in the calling thread. Returns when `take` has none and nothing is under way.
+        Raises nothing but what they do, and what was under way then is cancelled."""
 
     def get(self, key: ObjectKey, *, start: int, end: int, if_match: ETag) -> Body:
         """Exactly the bytes [start, end) of that version. Raises PreconditionFailed when the object is another

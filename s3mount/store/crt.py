@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from awscrt.auth import AwsCredentials, AwsCredentialsProvider, AwsSigningConfig
+from awscrt.exceptions import AwsCrtError
 from awscrt.http import HttpHeaders, HttpRequest
 from awscrt.io import ClientBootstrap, ClientTlsContext, DefaultHostResolver, EventLoopGroup, TlsContextOptions
 from awscrt.s3 import (
@@ -44,12 +45,23 @@ MEMORY_BYTES_MAX = 2 << 30
 FEWEST_RETRIES = S3RetryConfig(max_retries=1, initial_bucket_capacity=1)
 
 
+# What changes nothing may be tried twice without anybody asking how often.
+ASKING_METHODS = frozenset({"GET", "HEAD"})
+
+
+def is_not_utf8(error: Exception) -> bool:
+    """Other tools store metadata that is not UTF-8, which awscrt cannot decode and boto3 reads as Latin-1."""
+    return isinstance(error, AwsCrtError) and error.name == "AWS_ERROR_CRT_CALLBACK_EXCEPTION"
+
+
 @dataclass(slots=True)
 class CrtReply:
-    """A successful reply. Header names are in lower case."""
+    """A successful reply. Header names are in lower case. `tries`: how often its request was sent, where that is
+    counted."""
 
     headers: dict[str, str] = field(default_factory=dict)
     pieces: list[bytes] = field(default_factory=list)
+    tries: int = 0
 
     @property
     def body(self) -> bytes:
@@ -74,6 +86,7 @@ class CrtClient:
         self._count = count
         self._lock = threading.Lock()
         self._in_flight: set[S3Request] = set()
+        self._asking_signatures: dict[str, AwsSigningConfig] = {}
 
         self._refresh_credentials()
         parts = urlsplit(boto.base_url)
@@ -98,6 +111,40 @@ class CrtClient:
         Raises awscrt's exceptions, S3ResponseError among them, and Unreachable after `timeout_s` or close(). The
         runtime shows nothing of a reply before all of it is there.
         """
+        request, reply = self.begin(operation, method, key, headers=headers, query=query, body=body)
+        try:
+            request.finished_future.result(timeout_s)
+        except S3ResponseError as error:
+            if error.status_code == 412 and reply.tries > 1:
+                # The runtime's first try may be the very write that made its second one fail.
+                raise Unreachable(f"the answer of {self._host} was lost ({operation})") from error
+            raise
+        except FutureTimeoutError as error:
+            request.cancel()
+            raise self.silence(operation, timeout_s) from error
+        finally:
+            self.end(request)
+            # The exception refers to this frame and the request to the exception; the runtime cannot shut down
+            # while a request lives.
+            del request
+        return reply
+
+    def begin(
+        self,
+        operation: str,
+        method: str,
+        key: str,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        query: str = "",
+        body: Body | None = None,
+        on_done: Callable[..., None] | None = None,
+    ) -> tuple[S3Request, CrtReply]:
+        """Send the same without waiting for the reply, which is there once the request is done. `on_done` is told then,
+        in a thread of the runtime's, with the exception or None as `error` and more; it may not refer to the request,
+        nor may anything that is kept after its `end`.
+
+        Raises awscrt's exceptions, and Unreachable after close()."""
         self._refresh_credentials()
         path = self._base_path + quote(key, safe="/~")
         fields = [("Host", self._host), *headers]
@@ -107,54 +154,7 @@ class CrtClient:
             fields.append(("Content-Length", str(len(body))))
         http_request = HttpRequest(method, f"{path}?{query}" if query else path, HttpHeaders(fields), stream)
         reply = CrtReply()
-
-        # The runtime signs each try anew, its own retries too, so this is where tries are counted.
-        tries = 0
-
-        def credentials() -> AwsCredentials | None:
-            nonlocal tries
-            tries += 1
-            self._count(operation)
-            return self._credentials
-
-        signing = create_default_s3_signing_config(
-            region=self._region, credential_provider=AwsCredentialsProvider.new_delegate(credentials)
-        )
-        request = self._begin(operation, http_request, signing, reply)
-        try:
-            request.finished_future.result(timeout_s)
-        except S3ResponseError as error:
-            if error.status_code == 412 and tries > 1 and method != "GET":
-                # The runtime's first try may be the very write that made its second one fail.
-                raise Unreachable(f"the answer of {self._host} was lost ({operation})") from error
-            raise
-        except FutureTimeoutError as error:
-            request.cancel()
-            raise Silent(f"no answer from {self._host} within {timeout_s:.0f} s ({operation})") from error
-        finally:
-            with self._lock:
-                self._in_flight.discard(request)
-            # The exception refers to this frame and the request to the exception; the runtime cannot shut down
-            # while a request lives.
-            del request
-        return reply
-
-    def close(self) -> None:
-        """Cancel what is in flight and release threads and connections. Idempotent."""
-        with self._lock:
-            client, self._client = self._client, None
-            request: S3Request | None = None
-            for request in self._in_flight:
-                request.cancel()
-        if client is not None:
-            shutdown_event = client.shutdown_event
-            # The runtime shuts down when the last reference to its client and requests is gone.
-            request = client = None
-            shutdown_event.wait(CLOSE_DEADLINE_S)
-
-    def _begin(
-        self, operation: str, http_request: HttpRequest, signing: AwsSigningConfig, reply: CrtReply
-    ) -> S3Request:
+        signing = None if method in ASKING_METHODS else self._signature(operation, reply)
         # make_request only queues; holding the lock over it means that close() sees every request there is.
         with self._lock:
             if self._client is None:
@@ -163,12 +163,54 @@ class CrtClient:
                 type=S3RequestType.DEFAULT,
                 operation_name=operation,
                 request=http_request,
-                signing_config=signing,
+                signing_config=signing or self._asking_signature_locked(operation),
                 on_headers=reply.on_headers,
                 on_body=reply.on_body,
+                on_done=on_done,
             )
             self._in_flight.add(request)
-            return request
+            return request, reply
+
+    def end(self, request: S3Request) -> None:
+        """It is done, or nobody waits for it any more."""
+        with self._lock:
+            self._in_flight.discard(request)
+
+    def silence(self, operation: str, timeout_s: float) -> Silent:
+        return Silent(f"no answer from {self._host} within {timeout_s:.0f} s ({operation})")
+
+    def _signature(self, operation: str, reply: CrtReply | None) -> AwsSigningConfig:
+        """The runtime signs each try anew, its own retries too, so this is where tries are counted."""
+
+        def credentials() -> AwsCredentials | None:
+            if reply is not None:
+                reply.tries += 1
+            self._count(operation)
+            return self._credentials
+
+        return create_default_s3_signing_config(
+            region=self._region, credential_provider=AwsCredentialsProvider.new_delegate(credentials)
+        )
+
+    def _asking_signature_locked(self, operation: str) -> AwsSigningConfig:
+        signature = self._asking_signatures.get(operation)
+        if signature is None:
+            signature = self._asking_signatures[operation] = self._signature(operation, None)
+        return signature
+
+    def close(self) -> None:
+        """Cancel what is in flight and release threads and connections. Idempotent."""
+        with self._lock:
+            client, self._client = self._client, None
+            self._asking_signatures.clear()  # they refer to this object, where no collector of garbage sees it
+            request: S3Request | None = None
+            for request in self._in_flight:
+                request.cancel()
+        if client is not None:
+            shutdown_event = client.shutdown_event
+            # The runtime shuts down when the last reference to its client and requests is gone.
+            request = client = None
+            shutdown_event.wait(CLOSE_DEADLINE_S)
 
     def _refresh_credentials(self) -> None:
         """In the caller's thread, because an exception there reaches the caller; from the runtime's it could not."""

@@ -15,6 +15,7 @@ from s3mount.model import ETag, ObjectInfo, ObjectKey
 from s3mount.store import patience, s3_client, wire
 from s3mount.store.base import Body
 from s3mount.store.concurrency import LIMIT_MAX, Concurrency
+from s3mount.store.crt import is_not_utf8
 from s3mount.store.retry import Attempts
 from s3mount.store.s3_errors import archived_is_explained
 from s3mount.store.sender import Sender
@@ -63,9 +64,8 @@ class Gets:
                 try:
                     return self._get_hot(key, size, if_match, where, attempts)
                 except AwsCrtError as error:
-                    if error.name != "AWS_ERROR_CRT_CALLBACK_EXCEPTION":
+                    if not is_not_utf8(error):
                         raise
-            # Other tools store metadata that is not UTF-8, which awscrt cannot decode and boto3 reads as Latin-1.
             return self._get_large(key, size, if_match, where, attempts)
 
         with archived_is_explained(self._bucket, self._prefix + key):

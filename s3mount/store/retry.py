@@ -26,6 +26,7 @@ class Attempts:
     def __init__(self, deadline_s: float, stopping: threading.Event) -> None:
         self.attempt_timeout_s = deadline_s / 2
         self._stopping = stopping
+        self._failures = 0
         now = time.monotonic()
         self._deadline = now + deadline_s
         # A try begun later could not end in time.
@@ -46,7 +47,7 @@ class Attempts:
         refused because of itself: that raises the earlier, temporary error, which says so.
         """
         unanswered: StoreError | None = None
-        for attempt in range(ATTEMPTS_MAX):
+        while True:
             try:
                 return request()
             except PreconditionFailed as error:
@@ -56,9 +57,14 @@ class Attempts:
             except StoreError as error:
                 if not isinstance(error, Throttled | Denied):
                     unanswered = error
-                delay_s = DELAY_S_FIRST * DELAY_FACTOR**attempt * random.uniform(0.5, 1.0)
-                is_last = attempt + 1 == ATTEMPTS_MAX or time.monotonic() + delay_s > self._last_start
-                is_last = is_last or patience.left_s(delay_s) < delay_s
-                if not error.temporary or is_last or self._stopping.wait(delay_s):
+                pause_s = self.pause_s(error)
+                if pause_s is None or self._stopping.wait(pause_s):
                     raise
-        raise AssertionError("the last attempt returns or raises")
+
+    def pause_s(self, error: StoreError) -> float | None:
+        """After a try that failed with `error`: how long to wait before the next one, None when it was the last."""
+        pause_s = DELAY_S_FIRST * DELAY_FACTOR**self._failures * random.uniform(0.5, 1.0)
+        self._failures += 1
+        is_last = self._failures == ATTEMPTS_MAX or time.monotonic() + pause_s > self._last_start
+        is_last = is_last or patience.left_s(pause_s) < pause_s or self._stopping.is_set()
+        return pause_s if error.temporary and not is_last else None

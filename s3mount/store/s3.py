@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from awscrt import checksums
-from awscrt.exceptions import AwsCrtError
 
 from s3mount.errors import Corrupt, Missing, Rejected, StoreError
 from s3mount.model import ETag, ObjectInfo, ObjectKey
@@ -21,15 +20,18 @@ from s3mount.store.base import (
     ANY,
     Body,
     Condition,
+    GiveHeads,
     ListPage,
     PartInfo,
     StoreProperties,
+    TakeKeys,
     UploadInfo,
 )
 from s3mount.store.crt import CrtReply
 from s3mount.store.deletions import Deletions
 from s3mount.store.documents import Document
 from s3mount.store.gets import Gets
+from s3mount.store.heads import Heads
 from s3mount.store.part_sums import FULL_OBJECT, PartChecksum, PartSums
 from s3mount.store.request_counter import RequestCounter
 from s3mount.store.s3_errors import ErrorContext, absent_fails, archived_is_explained
@@ -62,7 +64,6 @@ class S3Store:
     ) -> None:
         self._settings = settings
         self._client = boto.client
-        self._asker = boto.asker
         self._bucket = settings.bucket
         self._prefix = settings.prefix
         self._counter = counter
@@ -71,6 +72,7 @@ class S3Store:
         self._storage_class = {"StorageClass": settings.storage_class} if settings.storage_class else {}
         self._part_sums = PartSums()
         self._sender = Sender(settings, boto, counter, self._context, on_strain)
+        self._heads = Heads(settings, boto, self._sender)
         self._gets = Gets(settings, boto, self._sender)
         self._deletions = Deletions(self._prefix, self._sender, self._context)
 
@@ -106,17 +108,10 @@ class S3Store:
         return self._sender.ask("ListObjectsV2", request)
 
     def head(self, key: ObjectKey) -> ObjectInfo:
-        def request(timeout_s: float) -> Mapping[str, str]:
-            try:
-                return self._sender.hot().send("HeadObject", "HEAD", self._prefix + key, timeout_s=timeout_s).headers
-            except AwsCrtError as error:
-                if error.name != "AWS_ERROR_CRT_CALLBACK_EXCEPTION":
-                    raise
-            # Other tools store metadata that is not UTF-8, which awscrt cannot decode and boto3 reads as Latin-1.
-            reply = self._asker.head_object(Bucket=self._bucket, Key=self._prefix + key)
-            return reply["ResponseMetadata"]["HTTPHeaders"]
+        return self._heads.one(key)
 
-        return wire.object_info(key, self._sender.ask("HeadObject", request))
+    def head_many(self, take: TakeKeys, give: GiveHeads) -> None:
+        self._heads.many(take, give)
 
     def get(self, key: ObjectKey, *, start: int, end: int, if_match: ETag) -> Body:
         return self._gets.part(key, start, end, if_match) if start < end else b""
@@ -318,4 +313,5 @@ class S3Store:
             )
 
     def close(self) -> None:
+        self._heads.close()
         self._sender.close()

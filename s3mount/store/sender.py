@@ -112,23 +112,24 @@ class Sender:
                 raise Unreachable(f"the store is closed ({operation})")
             try:
                 result = request()
-            except REQUEST_ERRORS as error:
-                translated_error = self._context.translate(error, operation)
-                self._look_for_strain(translated_error, on_strain)
-                if isinstance(translated_error, CredentialsExpired) and self._boto.credentials is not None:
-                    self._boto.credentials.reread()
-                raise translated_error from error
             except StoreError as error:
-                self._look_for_strain(error, on_strain)
+                self.judged(operation, error, on_strain)
                 raise
+            except REQUEST_ERRORS as error:
+                raise self.judged(operation, error, on_strain) from error
             patience.heard()
             return result
 
         return translated
 
-    def _look_for_strain(self, error: StoreError, on_strain: Callable[[], None] | None) -> None:
-        if isinstance(error, Throttled | Silent):
+    def judged(self, operation: str, error: Exception, on_strain: Callable[[], None] | None = None) -> StoreError:
+        """What a try raised, translated, and what follows from it for others seen to."""
+        translated = self._context.translate(error, operation)
+        if isinstance(translated, Throttled | Silent):
             (on_strain or self._on_strain)()
+        if isinstance(translated, CredentialsExpired) and self._boto.credentials is not None:
+            self._boto.credentials.reread()
+        return translated
 
     def close(self) -> None:
         self._stopping.set()

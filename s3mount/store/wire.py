@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -71,6 +72,11 @@ def time_ns(moment: datetime) -> int:
     return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
 
 
+@lru_cache(1000)  # what was written together has the same, which has whole seconds
+def _http_date_ns(text: str) -> int:
+    return time_ns(parsedate_to_datetime(text))
+
+
 def object_info(key: ObjectKey, headers: Mapping[str, str]) -> ObjectInfo:
     """What HEAD's reply says, its header names in lower case. Raises Corrupt when something needed is not there."""
     try:
@@ -78,7 +84,7 @@ def object_info(key: ObjectKey, headers: Mapping[str, str]) -> ObjectInfo:
             key=key,
             size=int(headers["content-length"]),
             etag=shown_etag(headers.get("etag")),
-            last_modified_ns=time_ns(parsedate_to_datetime(headers["last-modified"])),
+            last_modified_ns=_http_date_ns(headers["last-modified"]),
             metadata={
                 name.removeprefix(METADATA_HEADER): value
                 for name, value in headers.items()

@@ -12,9 +12,10 @@ from typing import Any
 
 from s3mount.errors import Missing, Rejected, StoreError
 from s3mount.model import ETag, ObjectInfo, ObjectKey
-from s3mount.store.base import ANY, Condition, ListPage, StoreProperties, UploadInfo
+from s3mount.store.base import ANY, Condition, GiveHeads, ListPage, StoreProperties, TakeKeys, UploadInfo
 
 PAGE_KEYS = 1000
+HEADS_AT_ONCE = 32
 MODIFIED_NS = 1_700_000_000_000_000_000
 SIZE = 4096
 METADATA = {"mode": "33188", "uid": "0", "gid": "0", "mtime": "1700000000"}
@@ -96,6 +97,16 @@ class ComputedStore:
         if number is None:
             raise Missing(f"no object {key!r}")
         return self._info(number, METADATA)
+
+    def head_many(self, take: TakeKeys, give: GiveHeads) -> None:
+        while keys := take(HEADS_AT_ONCE):
+            give({key: self._answer(key) for key in keys})
+
+    def _answer(self, key: ObjectKey) -> ObjectInfo | StoreError:
+        try:
+            return self.head(key)
+        except Missing as error:
+            return error
 
     def delete(self, versions: Mapping[ObjectKey, ETag | None]) -> Mapping[ObjectKey, StoreError]:
         self._counts["DeleteObjects"] += -(-len(versions) // PAGE_KEYS)

@@ -154,16 +154,6 @@ def test_one_head_per_version(make_bench: Make) -> None:
     assert bench.store.count("head") == 30
 
 
-def test_heads_run_in_parallel(bench: Bench) -> None:
-    for n in range(8):
-        bench.memory.foreign_put(f"f{n}", b"x")
-    gates = [bench.store.hold("head", f"f{n}") for n in range(8)]
-    bench.names()
-    for gate in gates:
-        gate.wait_arrived()
-        gate.open()
-
-
 def test_foreign_metadata_survives_rename_chmod_and_a_new_body(bench: Bench) -> None:
     bench.memory.foreign_put("a", b"x", {"color": "red", "mode": str(0o100644)})
     bench.fs.chmod("/a", 0o600)
