@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from awscrt.auth import AwsCredentials, AwsCredentialsProvider, AwsSigningConfig
+from awscrt.auth import AwsCredentials
 from awscrt.exceptions import AwsCrtError
 from awscrt.http import HttpHeaders, HttpRequest
 from awscrt.io import ClientBootstrap, ClientTlsContext, DefaultHostResolver, EventLoopGroup, TlsContextOptions
@@ -23,16 +23,17 @@ from awscrt.s3 import (
     S3RequestType,
     S3ResponseError,
     S3RetryConfig,
-    create_default_s3_signing_config,
 )
 from botocore.exceptions import NoCredentialsError
 
 from s3mount.errors import Unreachable
+from s3mount.store import signatures
 from s3mount.store.base import Body
 from s3mount.store.body_stream import BodyStream
 from s3mount.store.s3_client import Boto
 from s3mount.store.s3_errors import Silent
 from s3mount.store.settings import StoreSettings
+from s3mount.store.signatures import Signature
 
 EVENT_LOOP_THREADS_MAX = 4
 CLOSE_DEADLINE_S = 5.0
@@ -45,10 +46,6 @@ MEMORY_BYTES_MAX = 2 << 30
 FEWEST_RETRIES = S3RetryConfig(max_retries=1, initial_bucket_capacity=1)
 
 
-# What changes nothing may be tried twice without anybody asking how often.
-ASKING_METHODS = frozenset({"GET", "HEAD"})
-
-
 def is_not_utf8(error: Exception) -> bool:
     """Other tools store metadata that is not UTF-8, which awscrt cannot decode and boto3 reads as Latin-1."""
     return isinstance(error, AwsCrtError) and error.name == "AWS_ERROR_CRT_CALLBACK_EXCEPTION"
@@ -56,8 +53,7 @@ def is_not_utf8(error: Exception) -> bool:
 
 @dataclass(slots=True)
 class CrtReply:
-    """A successful reply. Header names are in lower case. `tries`: how often its request was sent, where that is
-    counted."""
+    """A successful reply. Header names are in lower case. `tries`: how often its request was sent, at most."""
 
     headers: dict[str, str] = field(default_factory=dict)
     pieces: list[bytes] = field(default_factory=list)
@@ -85,8 +81,7 @@ class CrtClient:
         self._region = boto.region
         self._count = count
         self._lock = threading.Lock()
-        self._in_flight: set[S3Request] = set()
-        self._asking_signatures: dict[str, AwsSigningConfig] = {}
+        self._in_flight: dict[S3Request, Signature] = {}
 
         self._refresh_credentials()
         parts = urlsplit(boto.base_url)
@@ -115,7 +110,7 @@ class CrtClient:
         try:
             request.finished_future.result(timeout_s)
         except S3ResponseError as error:
-            if error.status_code == 412 and reply.tries > 1:
+            if error.status_code == 412 and reply.tries > 1 and method != "GET":
                 # The runtime's first try may be the very write that made its second one fail.
                 raise Unreachable(f"the answer of {self._host} was lost ({operation})") from error
             raise
@@ -154,55 +149,46 @@ class CrtClient:
             fields.append(("Content-Length", str(len(body))))
         http_request = HttpRequest(method, f"{path}?{query}" if query else path, HttpHeaders(fields), stream)
         reply = CrtReply()
-        signing = None if method in ASKING_METHODS else self._signature(operation, reply)
-        # make_request only queues; holding the lock over it means that close() sees every request there is.
-        with self._lock:
-            if self._client is None:
-                raise Unreachable(f"the store is closed ({operation})")
-            request = self._client.make_request(
-                type=S3RequestType.DEFAULT,
-                operation_name=operation,
-                request=http_request,
-                signing_config=signing or self._asking_signature_locked(operation),
-                on_headers=reply.on_headers,
-                on_body=reply.on_body,
-                on_done=on_done,
-            )
-            self._in_flight.add(request)
-            return request, reply
+
+        def count() -> None:
+            reply.tries += 1
+            self._count(operation)
+
+        signature = signatures.take(self._region, self._credentials, count)
+        try:
+            # make_request only queues; holding the lock over it means that close() sees every request there is.
+            with self._lock:
+                if self._client is None:
+                    raise Unreachable(f"the store is closed ({operation})")
+                request = self._client.make_request(
+                    type=S3RequestType.DEFAULT,
+                    operation_name=operation,
+                    request=http_request,
+                    signing_config=signature.config,
+                    on_headers=reply.on_headers,
+                    on_body=reply.on_body,
+                    on_done=on_done,
+                )
+                self._in_flight[request] = signature
+                return request, reply
+        except BaseException:
+            signatures.give_back(self._region, signature)
+            raise
 
     def end(self, request: S3Request) -> None:
         """It is done, or nobody waits for it any more."""
         with self._lock:
-            self._in_flight.discard(request)
+            signature = self._in_flight.pop(request, None)
+        if signature is not None:
+            signatures.give_back(self._region, signature)
 
     def silence(self, operation: str, timeout_s: float) -> Silent:
         return Silent(f"no answer from {self._host} within {timeout_s:.0f} s ({operation})")
-
-    def _signature(self, operation: str, reply: CrtReply | None) -> AwsSigningConfig:
-        """The runtime signs each try anew, its own retries too, so this is where tries are counted."""
-
-        def credentials() -> AwsCredentials | None:
-            if reply is not None:
-                reply.tries += 1
-            self._count(operation)
-            return self._credentials
-
-        return create_default_s3_signing_config(
-            region=self._region, credential_provider=AwsCredentialsProvider.new_delegate(credentials)
-        )
-
-    def _asking_signature_locked(self, operation: str) -> AwsSigningConfig:
-        signature = self._asking_signatures.get(operation)
-        if signature is None:
-            signature = self._asking_signatures[operation] = self._signature(operation, None)
-        return signature
 
     def close(self) -> None:
         """Cancel what is in flight and release threads and connections. Idempotent."""
         with self._lock:
             client, self._client = self._client, None
-            self._asking_signatures.clear()  # they refer to this object, where no collector of garbage sees it
             request: S3Request | None = None
             for request in self._in_flight:
                 request.cancel()

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -244,9 +245,10 @@ def test_systemd_takes_the_unit(entry: Entry, tmp_path: Path) -> None:
 
     def verify(text: str) -> subprocess.CompletedProcess[str]:
         path.write_text(text)
-        environment = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path), "PATH": os.environ["PATH"]}
         command = ["systemd-analyze", "verify", "--user", str(path)]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        with tempfile.TemporaryDirectory(dir="/tmp") as short:  # the sockets of other units are to be in there
+            environment = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": short, "PATH": os.environ["PATH"]}
+            return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
     done = verify(unit(entry))
     assert (done.returncode, done.stderr) == (0, "")
