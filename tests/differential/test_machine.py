@@ -340,7 +340,8 @@ class Machine(RuleBasedStateMachine):
 def sides() -> Iterator[Sides]:
     if FUSE_MISSING:
         pytest.skip("no /dev/fuse that this user may open")
-    with tempfile.TemporaryDirectory(prefix="s3mount-differential-") as folder:
+    # On a disk: a host's folder in memory refuses some kinds of fallocate(2).
+    with tempfile.TemporaryDirectory(prefix="s3mount-differential-", dir="/var/tmp") as folder:
         sides = Sides(Path(folder))
         yield sides
         sides.end()
