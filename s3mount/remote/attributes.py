@@ -66,6 +66,8 @@ class AttributeReader:
     def prefetch(self, inos: Iterable[Ino]) -> None:
         """Ask for all of these in the background; what does not fit the queue is asked for when it is needed."""
         with self._lock:
+            if self._is_closed:
+                return
             for ino in inos:
                 if len(self._wanted) < PREFETCH_MAX:
                     self._wanted[ino] = None

@@ -132,6 +132,20 @@ def test_close_waits_for_none_that_nobody_wants(bench: Bench) -> None:
     _check(bench)
 
 
+def test_what_is_wanted_after_the_close_is_nobodys(bench: Bench) -> None:
+    """A walk that goes on while the drive is being closed must neither fail nor keep the asking thread busy."""
+    _fill(bench)
+    gate = bench.store.hold("head", "f00")
+    bench.names()
+    gate.wait_arrived()
+    reader, inos = bench.drive._attributes, [ino for _, ino in bench.index.dentries.children(bench.fs.getattr("/").ino)]
+    assert not reader.close(0.0)
+    reader.prefetch(inos)
+    gate.open()
+    until(lambda: reader.close(0.0), 5.0, "the thread ends")
+    reader.prefetch(inos)
+
+
 @pytest.mark.parametrize("at", [0, FILES // 2, FILES - 1])
 @pytest.mark.parametrize("moment", list(Moment))
 def test_killed_with_answers_that_were_not_recorded(bench: Bench, tmp_path: Path, at: int, moment: Moment) -> None:
