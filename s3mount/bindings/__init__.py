@@ -5,6 +5,7 @@ library and no WinFsp; `load_binding()` does. It does not mount, and it does not
 """
 
 import importlib
+import logging
 import os
 import sys
 import threading
@@ -12,6 +13,8 @@ from typing import Protocol
 
 from s3mount.bindings.served import Ready, ServedFileSystem
 from s3mount.errors import MountPointUnusable
+
+log = logging.getLogger(__name__)
 
 LIBRARY_NAME = "fuse3"
 INSTALL_HINT = {
@@ -88,6 +91,7 @@ def _load_macfuse() -> RunBinding:
         run: RunBinding = importlib.import_module("s3mount.bindings.fuse_session").run_fuse
     except (ImportError, OSError, AttributeError) as error:
         raise MountPointUnusable(f"no usable macFUSE ({error}); {INSTALL_HINT['darwin']}") from error
+    log.warning("nobody has run s3mount on macOS yet: keep no only copy of anything there (docs/macos.md)")
     return run
 
 

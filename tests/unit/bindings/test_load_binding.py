@@ -69,12 +69,15 @@ def test_libfuse_2_alone_is_not_enough_and_the_error_says_what_to_do(clean_envir
     assert "FUSE_LIBRARY_NAME" not in os.environ
 
 
-def test_on_macos_it_is_macfuse_s_and_mfusepy_is_not_asked(clean_environment: pytest.MonkeyPatch) -> None:
+def test_on_macos_it_is_macfuse_s_and_mfusepy_is_not_asked(
+    clean_environment: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     imports = Imports(set())
     clean_environment.setattr(sys, "platform", "darwin")
     clean_environment.setattr(bindings, "importlib", imports)
     assert bindings.load_binding() == "the run function"  # type: ignore[comparison-overlap]
     assert imports.tried == []
+    assert "nobody has run s3mount on macOS yet" in caplog.text
 
 
 def test_on_macos_without_macfuse_it_says_what_to_install(clean_environment: pytest.MonkeyPatch) -> None:
