@@ -33,6 +33,7 @@ from s3mount.vfs.discards import Discards
 from s3mount.vfs.filesystem import FileSystem
 from s3mount.vfs.foreign_changes import ForeignChanges
 from s3mount.vfs.handles import Handles
+from s3mount.vfs.late_opens import LateOpens
 from s3mount.vfs.prefetch import Prefetch
 from s3mount.writeback.conditions import Conditions
 from s3mount.writeback.context import WriteBackContext
@@ -95,15 +96,11 @@ class Drive:
         self._is_closed = False
         self._has_ended = True
         try:
-            self.index = Index(state_dir / INDEX_NAME, clock)
-            self.index.bind(options.source)
+            self.index = self._open_index(state_dir / INDEX_NAME, options, clock)
         except BaseException:
             self._lock.release()
             raise
         defaults = options.defaults
-        self.index.ensure_root(
-            defaults.dir_mode, defaults.uid, defaults.gid, clock.now_ns(), has_key=store.properties.has_root_key
-        )
         handles, guard, departed = Handles(), WriteGuard(), Departed()
         self.locks = locks = InodeLocks()
         self.cache = self._open_cache(state_dir / CACHE_NAME, options.cache_limit_bytes, clock)
@@ -132,6 +129,7 @@ class Drive:
             self.index, self.cache, self._attributes, locks, clock, bytes_max=options.prefetch_bytes
         )
         self._archived, self._discards = ArchivedFiles(), Discards(self.index, self.cache)
+        self._late_opens = LateOpens(handles, clock)
         self.filesystem = FileSystem(
             VfsContext(
                 index=self.index,
@@ -147,6 +145,7 @@ class Drive:
                 discards=self._discards,
                 archived=self._archived,
                 departed=departed,
+                late_opens=self._late_opens,
                 foreign=observer,
                 prefetch=self._prefetch,
             )
@@ -154,6 +153,14 @@ class Drive:
         if not options.vfs.keeps_junk:
             self.index.inodes.release_local(clock.now_ns())
         self.writeback.start()
+
+    def _open_index(self, path: Path, options: DriveOptions, clock: Clock) -> Index:
+        index, defaults = Index(path, clock), options.defaults
+        index.bind(options.source)
+        index.ensure_root(
+            defaults.dir_mode, defaults.uid, defaults.gid, clock.now_ns(), has_key=self.store.properties.has_root_key
+        )
+        return index
 
     def _open_cache(self, folder: Path, limit_bytes: int, clock: Clock) -> FileCache:
         return FileCache(
@@ -190,6 +197,7 @@ class Drive:
             self._is_closed = True
         deadline = time.monotonic() + deadline_s
         has_ended = self.writeback.stop(deadline_s)
+        has_ended &= self._late_opens.close(deadline - time.monotonic())
         has_ended &= self.lister.close(deadline - time.monotonic())
         has_ended &= self._prefetch.close(deadline - time.monotonic())
         has_ended &= self._attributes.close(deadline - time.monotonic())

@@ -24,6 +24,7 @@ from s3mount.vfs.departed import Departed
 from s3mount.vfs.discards import Discards
 from s3mount.vfs.foreign_changes import ForeignChanges
 from s3mount.vfs.handles import Handles
+from s3mount.vfs.late_opens import LateOpens
 from s3mount.vfs.prefetch import Prefetch
 from s3mount.writeback.writeback import WriteBack
 
@@ -63,6 +64,7 @@ class VfsContext:
     discards: Discards
     archived: ArchivedFiles
     departed: Departed
+    late_opens: LateOpens
     foreign: ForeignChanges
     prefetch: Prefetch
 

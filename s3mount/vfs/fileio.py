@@ -49,12 +49,14 @@ class FileIO:
             context.require_writable()
         inode = links.identity(self._index, ino)
         if inode is None:
+            context.late_opens.note(self.release)
             raise Stale("removed meanwhile")
         if context.known(inode).is_dir:
             raise IsADirectory("a directory is opened as one")
         with self._index.transaction():
             inode = links.identity(self._index, ino)
             if inode is None or inode.is_lost:
+                context.late_opens.note(self.release)
                 raise Stale("removed or replaced meanwhile")
             fh = context.handles.open_file(inode.ino, flags, must_be_read=self._notes_access(inode))
         if flags & (ACCESS_MODES | os.O_TRUNC) == os.O_RDONLY:

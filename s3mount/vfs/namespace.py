@@ -166,6 +166,8 @@ class Namespace:
         self._index.dentries.remove(parent, name, inode)
         nlink = 0 if inode.is_dir else inode.nlink - 1
         inode = inode._replace(nlink=nlink, ctime_ns=context.clock.now_ns())
+        if inode.is_file and not nlink:
+            context.late_opens.hold(inode.ino)
         if context.drop_if_unused(inode):
             return True
         self._index.inodes.update(inode)
