@@ -7,6 +7,7 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -37,7 +38,7 @@ from s3mount.vfs.late_opens import LateOpens
 from s3mount.vfs.prefetch import Prefetch
 from s3mount.writeback.conditions import Conditions
 from s3mount.writeback.context import WriteBackContext
-from s3mount.writeback.writeback import Left, WriteBack
+from s3mount.writeback.writeback import Backlog, Left, WriteBack
 
 INDEX_NAME = "index.sqlite"
 CACHE_NAME = "cache"
@@ -103,7 +104,7 @@ class Drive:
         defaults = options.defaults
         handles, guard, departed = Handles(), WriteGuard(), Departed()
         self.locks = locks = InodeLocks()
-        self.cache = self._open_cache(state_dir / CACHE_NAME, options.cache_limit_bytes, clock)
+        self.cache = self._open_cache(state_dir / CACHE_NAME, options.cache_limit_bytes, clock, handles)
         observer = ForeignChanges(self.index, self.cache, handles, locks, defaults, clock, departed)
         self._attributes = AttributeReader(store, self.index, observer=observer)
         self.lister = Lister(store, self.index, guard, defaults, clock, ttl_s=options.metadata_ttl_s, observer=observer)
@@ -162,7 +163,7 @@ class Drive:
         )
         return index
 
-    def _open_cache(self, folder: Path, limit_bytes: int, clock: Clock) -> FileCache:
+    def _open_cache(self, folder: Path, limit_bytes: int, clock: Clock, handles: Handles) -> FileCache:
         return FileCache(
             folder,
             store=self.store,
@@ -171,6 +172,7 @@ class Drive:
             clock=clock,
             is_evictable=self._is_evictable,
             on_pressure=lambda: self.writeback.hurry(),
+            is_changing=handles.is_open_for_write,
         )
 
     def _is_evictable(self, ino: Ino) -> bool:
@@ -186,6 +188,11 @@ class Drive:
             if inode is not None and key is not None and inode.remote_etag == refused.etag:
                 found.append(Left(f"/{key}", refused.cause, refused.since_ns))
         return found
+
+    def drain(self, deadline_s: float | None, on_progress: Callable[[Backlog], None]) -> list[Left]:
+        """WriteBack.drain, of what is held for late opens too."""
+        self._late_opens.let_go()
+        return self.writeback.drain(deadline_s, on_progress)
 
     def close(self, deadline_s: float = CLOSE_DEADLINE_S) -> bool:
         """Stop, with everything acknowledged on record. What is owed is taken up by the next drive over this folder.

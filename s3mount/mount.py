@@ -91,7 +91,7 @@ class MountHandlers:
         }
 
     def drain(self, deadline_s: float | None, progress: Callable[[DrainProgress], None]) -> list[OwedFile]:
-        return [_owed(left) for left in self._drive.writeback.drain(deadline_s, lambda now: progress(_progress(now)))]
+        return [_owed(left) for left in self._drive.drain(deadline_s, lambda now: progress(_progress(now)))]
 
     def check(self, repair: bool, progress: Callable[[int], None]) -> list[dict[str, str]]:
         drive = self._drive
@@ -125,7 +125,7 @@ class MountHandlers:
         writeback = self._drive.writeback
         try:
             # A drain forgets why changes were parked; who ends at once is to be told.
-            left = writeback.left() if self._ends_at_once.is_set() else writeback.drain(None, self._go_on)
+            left = writeback.left() if self._ends_at_once.is_set() else self._drive.drain(None, self._go_on)
         except _Interrupted:
             left = writeback.left()
         return [_owed(entry) for entry in left]

@@ -27,10 +27,17 @@ ROWS_AT_ONCE = 256
 
 
 class Evictor:
-    def __init__(self, ground: Ground, files: BlockFiles, is_evictable: Callable[[Ino], bool]):
+    def __init__(
+        self,
+        ground: Ground,
+        files: BlockFiles,
+        is_evictable: Callable[[Ino], bool],
+        is_changing: Callable[[Ino], bool],
+    ):
         self._ground = ground
         self._files = files
         self._is_evictable = is_evictable
+        self._is_changing = is_changing
         self._turn = threading.Lock()
         self._barren_at: int | None = None
 
@@ -63,7 +70,9 @@ class Evictor:
                 continue
             try:
                 with self._files.locked(ino) as file:
-                    extents = shrink_locked(file, left)
+                    # With its next change nothing of it can be evicted until all of it was uploaded once more: each
+                    # time a copy of the whole object, so not for the room of a few writes.
+                    extents = shrink_locked(file, file.room_bytes if self._is_changing(ino) else left)
             except S3mountError as error:
                 log.warning("cannot evict inode %d: %s", ino, error)
                 continue

@@ -50,13 +50,15 @@ class FileCache:
         clock: Clock,
         is_evictable: Callable[[Ino], bool],
         on_pressure: Callable[[], None],
+        is_changing: Callable[[Ino], bool] = lambda ino: False,
         disk: Disk | None = None,
     ):
         """Use `directory`, made if need be; the caller makes sure that no other process does.
 
         `is_evictable` says that the bucket has everything of the inode's content (nothing of it is owed); called with
         no lock of the cache's held, but perhaps with the caller's inode lock. `on_pressure` asks for uploads, soon:
-        somebody waits for room. Raises IOFailure when the directory cannot be used.
+        somebody waits for room. `is_changing` says that the inode may soon be owed again. Raises IOFailure when the
+        directory cannot be used.
         """
         try:
             disk = disk or LocalDisk(directory)
@@ -69,7 +71,7 @@ class FileCache:
         self._budget = Budget(limit_bytes, entries.total_bytes())
         self._ground = Ground(disk, entries, self._budget, clock, OpenFiles(), tag, SparseFiles(entries.holes()))
         self._files = BlockFiles(self._ground, is_evictable)
-        self._evictor = Evictor(self._ground, self._files, is_evictable)
+        self._evictor = Evictor(self._ground, self._files, is_evictable, is_changing)
         self._damage = DamageCount()
         self._fetcher = Fetcher(self._ground, store, self._evictor)
 

@@ -40,6 +40,7 @@ class FileIO:
     def __init__(self, context: VfsContext):
         self._context = context
         self._index = context.index
+        context.late_opens.close_with(self.release)
 
     def open(self, ino: Ino, flags: int, caller: Caller) -> Fh:
         """Raises Stale when the inode went away since it was looked up: the kernel then looks the name up again, and
@@ -49,14 +50,14 @@ class FileIO:
             context.require_writable()
         inode = links.identity(self._index, ino)
         if inode is None:
-            context.late_opens.note(self.release)
+            context.late_opens.note()
             raise Stale("removed meanwhile")
         if context.known(inode).is_dir:
             raise IsADirectory("a directory is opened as one")
         with self._index.transaction():
             inode = links.identity(self._index, ino)
             if inode is None or inode.is_lost:
-                context.late_opens.note(self.release)
+                context.late_opens.note()
                 raise Stale("removed or replaced meanwhile")
             fh = context.handles.open_file(inode.ino, flags, must_be_read=self._notes_access(inode))
         if flags & (ACCESS_MODES | os.O_TRUNC) == os.O_RDONLY:

@@ -107,7 +107,7 @@ class FileSystem:
     def _change_departed(self, ino: Ino, change: AttrChange) -> Attr:
         inode = self._context.departed.get(ino)
         if change.size is not None:
-            self._context.late_opens.note(self._io.release)
+            self._context.late_opens.note()
             raise Stale("the bytes of this inode are gone")
         changed = _changed(inode, change)._replace(ctime_ns=self._context.clock.now_ns())
         self._context.departed.keep(changed)

@@ -36,13 +36,18 @@ class LateOpens:
         self._held: deque[tuple[float, Fh]] = deque()
         self._thread: threading.Thread | None = None
         self._is_closed = threading.Event()
+        self._close_file: Callable[[Fh], None]
 
-    def note(self, release: Callable[[Fh], None]) -> None:
-        """An open found its inode gone: another follows. `release` closes what is held until then."""
+    def close_with(self, close_file: Callable[[Fh], None]) -> None:
+        """How a file is closed, with no lock held. To be told before anything is noted."""
+        self._close_file = close_file
+
+    def note(self) -> None:
+        """An open found its inode gone: another follows."""
         with self._lock:
             self._grace_ends_s = self._clock.monotonic_s() + GRACE_S
             if self._thread is None and not self._is_closed.is_set():
-                self._thread = threading.Thread(target=self._run, args=[release], name="late-opens", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="late-opens", daemon=True)
                 self._thread.start()
 
     def hold(self, ino: Ino) -> None:
@@ -55,25 +60,38 @@ class LateOpens:
                 return
             self._held.append((now_s + GRACE_S, self._handles.open_file(ino, os.O_RDONLY)))
 
-    def _run(self, release: Callable[[Fh], None]) -> None:
+    def let_go(self) -> None:
+        """Of all that is held, at once: what was removed is owed to the bucket only then."""
+        self._release(self._take(is_all=True))
+
+    def _run(self) -> None:
         while True:
             is_closed = self._is_closed.wait(GRACE_S / 2)
+            due = self._take(is_all=is_closed)
+            self._release(due)
             with self._lock:
-                now_s = self._clock.monotonic_s()
-                due: list[Fh] = []
-                while self._held and (is_closed or self._held[0][0] <= now_s):
-                    due.append(self._held.popleft()[1])
-                if not due and not self._held and (is_closed or now_s >= self._grace_ends_s):
+                is_over = is_closed or self._clock.monotonic_s() >= self._grace_ends_s
+                if is_over and not self._held:
                     self._thread = None
                     return
-            for fh in due:
-                try:
-                    release(fh)
-                except FsError as error:
-                    log.warning("a removed file keeps its room until the next mount: %s", error)
+
+    def _take(self, *, is_all: bool) -> list[Fh]:
+        with self._lock:
+            now_s = self._clock.monotonic_s()
+            taken: list[Fh] = []
+            while self._held and (is_all or self._held[0][0] <= now_s):
+                taken.append(self._held.popleft()[1])
+        return taken
+
+    def _release(self, held: list[Fh]) -> None:
+        for fh in held:
+            try:
+                self._close_file(fh)
+            except FsError as error:
+                log.warning("a removed file stays until the next mount: %s", error)
 
     def close(self, deadline_s: float) -> bool:
-        """Let go of all that is held. False: that was not done by the deadline."""
+        """Let go of all that is held, and hold no more. False: that was not done by the deadline."""
         with self._lock:
             self._is_closed.set()
             thread = self._thread

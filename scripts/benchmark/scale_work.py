@@ -159,7 +159,7 @@ def _drain(step: Step, name: str, probe: Callable[[], Any] = lambda: None) -> No
         slowest_s = max(slowest_s, time.monotonic() - begun_s)
 
     with step.measured(name):
-        left = step.drive.writeback.drain(DRAIN_S_MAX, on_progress)
+        left = step.drive.drain(DRAIN_S_MAX, on_progress)
     assert not left, left[:3]
     step.found[f"{name}, slowest call s"] = round(slowest_s, 3)
 

@@ -25,7 +25,7 @@ def drive(subject: Subject, tmp_path: Path) -> Iterator[Drive]:
 
 
 def drain(drive: Drive) -> None:
-    assert drive.writeback.drain(20, lambda backlog: None) == []
+    assert drive.drain(20, lambda backlog: None) == []
 
 
 def read(fs: PathFileSystem, path: str) -> bytes:

@@ -44,7 +44,7 @@ def test_find(subject: Subject, tmp_path: Path) -> None:
         fs = PathFileSystem(drive.filesystem)
         fs.mkdir(f"{root}/empty", 0o755, Caller(0, 0))
         fs.mkdir(f"{root}/d1/empty", 0o755, Caller(0, 0))
-        drive.writeback.drain(20, lambda backlog: None)
+        drive.drain(20, lambda backlog: None)
     finally:
         drive.close()
     directories = {name[: name.rfind("/") + 1] for name in names} | {f"d{n}/" for n in range(SOME)}

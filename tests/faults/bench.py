@@ -155,7 +155,7 @@ class Bench:
     # -- the bucket ----------------------------------------------------------------------------------------------
 
     def drain(self, deadline_s: float = DEADLINE_S) -> None:
-        left = self.drive.writeback.drain(deadline_s, lambda backlog: None)
+        left = self.drive.drain(deadline_s, lambda backlog: None)
         assert not left, f"not in the bucket: {left}"
 
     def bucket(self) -> dict[str, bytes]:

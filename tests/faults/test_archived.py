@@ -61,7 +61,7 @@ def test_a_change_is_parked(bench: Bench, change: str) -> None:
         bench.fs.chmod("/a", 0o600)
     else:
         bench.write("/a", b"part")
-    left = bench.drive.writeback.drain(10, lambda backlog: None)
+    left = bench.drive.drain(10, lambda backlog: None)
     assert [(entry.path, entry.cause) for entry in left] == [(path, CAUSE)]
     assert told(bench) == [(path, CAUSE)]
     assert bench.bucket() == {"a": b"x" * 100}

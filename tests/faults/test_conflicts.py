@@ -105,7 +105,7 @@ def test_a_foreign_change_under_a_partly_cached_edit_is_parked_and_loses_nothing
         bench.memory.foreign_put("a", b"theirs")
     else:
         bench.memory.foreign_delete("a")
-    left = bench.drive.writeback.drain(5.0, lambda backlog: None)
+    left = bench.drive.drain(5.0, lambda backlog: None)
     assert [entry.path for entry in left if "gone from the bucket" in entry.cause] == ["/b" if renamed else "/a"]
     assert len(bench.store.calls) < 60
     if act == "put":
@@ -137,7 +137,7 @@ def test_a_store_that_refuses_every_condition_is_not_hammered(bench: Bench) -> N
     bench.store.fail("put", "a", error=PreconditionFailed("always"), times=FOR_GOOD)
     bench.write("/a", b"x")
     until(lambda: bench.store.count("put", "a") >= 2)
-    bench.drive.writeback.drain(1.0, lambda backlog: None)
+    bench.drive.drain(1.0, lambda backlog: None)
     assert bench.store.count() < 15
 
 

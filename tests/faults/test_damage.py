@@ -24,7 +24,7 @@ def test_damaged_dirty_bytes_are_parked_and_not_uploaded(make_bench: type[Bench]
     bench.write("/a", good)
     bench.write("/b", b"fine")
     flip(bench, "/a", size // 2)
-    left = bench.drive.writeback.drain(10, lambda _: None)
+    left = bench.drive.drain(10, lambda _: None)
     assert [entry.path for entry in left] == ["/a"]
     assert "damaged on disk" in left[0].cause
     assert bench.drive.writeback.refused() == left

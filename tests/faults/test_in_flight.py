@@ -143,7 +143,7 @@ def test_an_attempt_at_an_old_name_is_not_deleted_when_that_name_is_anothers(mak
     fh = bench.create("/a")
     bench.fs.write(fh, 0, b"one")
     bench.fs.flush(fh)
-    bench.drive.writeback.drain(0.3, lambda backlog: None)
+    bench.drive.drain(0.3, lambda backlog: None)
     assert bench.store.count("put", "a")
     rule.times = 0
     bench.fs.rename("/a", "/b")

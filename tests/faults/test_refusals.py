@@ -17,7 +17,7 @@ DENIED = Denied("no permission")
 
 def left_paths(bench: Bench, deadline_s: float = 5.0) -> set[str]:
     began = time.monotonic()
-    left = bench.drive.writeback.drain(deadline_s, lambda backlog: None)
+    left = bench.drive.drain(deadline_s, lambda backlog: None)
     assert time.monotonic() - began < deadline_s, "the drain ends when nothing is left that can be done"
     return {entry.path for entry in left}
 
@@ -201,7 +201,7 @@ def test_a_drain_ends_at_its_deadline(bench: Bench) -> None:
     bench.store.fail("put", times=FOR_GOOD)
     bench.write("/a", b"x")
     began = time.monotonic()
-    left = bench.drive.writeback.drain(0.5, lambda backlog: None)
+    left = bench.drive.drain(0.5, lambda backlog: None)
     assert time.monotonic() - began < 1.5
     assert [entry.path for entry in left] == ["/a"]
 
@@ -228,7 +228,7 @@ def test_drain_beside_writers_ends_when_they_do(bench: Bench) -> None:
     for writer in writers:
         writer.start()
     for _ in range(3):
-        bench.drive.writeback.drain(0.2, lambda backlog: None)
+        bench.drive.drain(0.2, lambda backlog: None)
     for writer in writers:
         writer.join(10)
     bench.check({str(n): bytes([19]) * 100 for n in range(4)})

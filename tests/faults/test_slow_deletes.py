@@ -41,7 +41,7 @@ def test_a_delete_that_is_not_answered_is_sent_in_smaller_pieces(
             bench.fs.unlink(f"/d/{name}")
         gate.wait_arrived()
         gate.open()
-        assert bench.drive.writeback.drain(8, lambda backlog: None) == []
+        assert bench.drive.drain(8, lambda backlog: None) == []
         assert bench.bucket() == {}
         deletes = bench.store.count("delete")
         assert deletes <= 3 * FILES / ANSWERED_MAX + 12, "and no more requests than that takes"

@@ -117,7 +117,7 @@ def test_many_threads(make_bench: Make, fault: Moment | None) -> None:
     assert not [error for vandal in vandals for error in vandal.errors]
     bench.store.fail("put", times=0, skip=FOR_GOOD)
     bench.store.watch = no_lock_is_held(bench)
-    left = bench.drive.writeback.drain(20.0, lambda backlog: None)
+    left = bench.drive.drain(20.0, lambda backlog: None)
     assert not left, "\n".join(bench.oddities())
     known = bench.tree()
     assert bench.bucket() == known

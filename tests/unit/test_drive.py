@@ -70,7 +70,7 @@ def test_a_file_larger_than_the_cache_is_written_and_read_back(tmp_path: Path) -
         assert paths(drive).read(fh, number * MIB, MIB) == piece
     paths(drive).flush(fh)
     paths(drive).release(fh)
-    assert drive.writeback.drain(30, lambda _: None) == []
+    assert drive.drain(30, lambda _: None) == []
     assert store.objects()["large"].body == b"".join(pieces)
     drive.close()
 

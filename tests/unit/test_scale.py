@@ -85,13 +85,13 @@ def test_no_statement_walks_a_table(tmp_path: Path) -> None:
         fs.release(fh)
         fs.link("/new/file", "/new/other")
         fs.rename("/d", "/new/d")
-        assert not drive.writeback.drain(20, lambda backlog: None)
+        assert not drive.drain(20, lambda backlog: None)
         fs.unlink("/new/other")
         fs.unlink("/new/d/file-000007")
         store.foreign_delete("new/d/file-000008")
         Refresher(drive.index, drive.lister, on_listed=lambda count: None).refresh(["new"], recursive=True)
         fs.statfs()
-        assert not drive.writeback.drain(20, lambda backlog: None)
+        assert not drive.drain(20, lambda backlog: None)
         drive.writeback.left()
     drive.close()
     walking = {}
@@ -167,6 +167,6 @@ def test_a_drain_of_much_does_not_count_all_the_time(tmp_path: Path) -> None:
 
     drive.index.inodes.owed_totals = slow_totals  # type: ignore[method-assign]
     begun_s = time.monotonic()
-    assert not drive.writeback.drain(60, lambda backlog: None)
+    assert not drive.drain(60, lambda backlog: None)
     assert counts <= 2 + (time.monotonic() - begun_s)
     drive.close()

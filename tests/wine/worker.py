@@ -80,7 +80,7 @@ class Worker:
     def drain(self) -> list[str]:
         """What is left."""
         assert self._drive is not None
-        return [str(left) for left in self._drive.writeback.drain(DRAIN_DEADLINE_S, lambda _: None)]
+        return [str(left) for left in self._drive.drain(DRAIN_DEADLINE_S, lambda _: None)]
 
 
 def main(state: str, endpoint: str, bucket: str, write_back_delay_s: str) -> None:

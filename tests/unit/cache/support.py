@@ -228,6 +228,7 @@ class Bench:
         self.entries = DictEntries(self.journal)
         self.disk = RecordingDisk(directory, self.journal, can_punch=can_punch)
         self.owed: set[int] = set()
+        self.changing: set[int] = set()
         self.on_pressure: Callable[[], None] = lambda: None
         self.limit = limit
         self.cache = self._cache()
@@ -241,6 +242,7 @@ class Bench:
             clock=self.clock,
             is_evictable=lambda ino: ino not in self.owed,
             on_pressure=lambda: self.on_pressure(),
+            is_changing=lambda ino: ino in self.changing,
             disk=self.disk,
         )
 

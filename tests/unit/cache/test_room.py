@@ -55,6 +55,19 @@ def test_rows_from_before_the_start_go_first(small: Bench) -> None:
         assert present(small, 1, 2, 3, 4, 5) == [2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("is_changing", [False, True])
+def test_a_file_that_may_soon_be_owed_again_goes_whole(bench: Bench, is_changing: bool) -> None:
+    bench.limit = 8 * MIB
+    bench.restart()
+    fetch(bench, 1, size=6 * MIB)
+    fetch(bench, 2, size=2 * MIB)
+    bench.changing.update([1] if is_changing else [])
+    with bench.cache.reserve(MIB, 1):
+        assert bench.cache.present_bytes(Ino(1)) == (0 if is_changing else 5 * MIB)
+        assert present(bench, 2)
+    fetch(bench, 1, size=6 * MIB)
+
+
 def test_owed_and_dirty_files_stay(small: Bench) -> None:
     fetch(small, 1, 2, 3, 4)
     small.owed.add(1)

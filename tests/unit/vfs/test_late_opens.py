@@ -102,6 +102,19 @@ def test_what_was_held_goes_after_a_while(bench: Bench, monkeypatch: pytest.Monk
     bench.close()
 
 
+def test_a_drain_is_of_what_is_held_too(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    replace(bench, b"first")
+    be_late(bench)
+    bench.drain()
+    assert bench.bucket() == {"text": b"in between"}
+    bench.fs.unlink("/text")
+    assert len(orphans(bench)) == 1
+    bench.drain()
+    assert bench.bucket() == {}
+    bench.close()
+
+
 def test_a_drive_that_ends_lets_go_of_what_is_held(bench: Bench, tmp_path: Path) -> None:
     replace(bench, b"first")
     be_late(bench)

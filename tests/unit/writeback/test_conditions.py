@@ -125,7 +125,7 @@ def write(drive: Drive, path: str, content: bytes) -> None:
 
 
 def drain(drive: Drive) -> None:
-    assert drive.writeback.drain(20, lambda _: None) == []
+    assert drive.drain(20, lambda _: None) == []
 
 
 def body(store: MemoryStore, key: str) -> bytes:
@@ -256,7 +256,7 @@ def test_a_delete_refused_for_another_reason_is_shown_and_tries_little(tmp_path:
     drain(drive)
     for number in range(10):
         paths(drive).unlink(f"/{number}")
-    left = drive.writeback.drain(5, lambda _: None)
+    left = drive.drain(5, lambda _: None)
     drive.close()
     assert {entry.path for entry in left} == {f"/{number}" for number in range(10)}
     assert all("locked" in entry.cause for entry in left)
