@@ -1,6 +1,7 @@
 """Servers that all tests share: started at first use, stopped at the end of the run."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from tests.support.s3_server import S3Server, bucket_count, drop_buckets, run_mi
 # Hundreds of s3mount processes are started. Where Python is told to keep no bytecode, each of them would compile the
 # package again: a third of a mount's CPU time until it answers.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Under nohup(1) it is ignored, by every process started from here too; some tests send it to a mount.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # How long an example takes says more of the machine's other work than of ours; pytest-timeout catches what hangs.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
