@@ -24,7 +24,7 @@ from tests.support.cli_mount import CliMount
 from tests.support.mount_process import REPOSITORY
 from tests.support.s3_server import S3Server
 
-ROUNDS = int(os.environ.get("S3MOUNT_KILL_ROUNDS", "5"))
+ROUNDS = int(os.environ.get("S3MOUNT_KILL_ROUNDS", "3"))
 NAMES = [f"{folder}/file {number}" for folder in ("a", "b/c") for number in range(12)]
 LARGE = "large"
 LARGE_BYTES = 20 << 20

@@ -30,14 +30,6 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def smaller_tree(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Without the standard library's own tests, more than half of it: once through the whole of it is enough."""
-    root = tmp_path_factory.mktemp("smaller") / "tree"
-    rsync("-a", "--exclude=/stdlib/test", f"{tree}/", f"{root}/")
-    return root
-
-
 def rsync(*words: str | Path) -> str:
     command = ["rsync", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
@@ -90,9 +82,8 @@ def test_round_trip_on_a_store_that_keeps_markers(ministack: S3Server, tree: Pat
 
 
 @pytest.mark.timeout(300)
-def test_round_trip_on_seaweedfs(seaweed: S3Server, smaller_tree: Path, tmp_path: Path) -> None:
+def test_round_trip_on_seaweedfs(seaweed: S3Server, tree: Path, tmp_path: Path) -> None:
     """SeaweedFS drops the metadata of `dir/` objects, so times and modes of directories are not judged."""
-    tree = smaller_tree
     bucket = seaweed.make_bucket()
     # Long enough for rsync to be done with a directory, so that how fast the machine is does not change the count.
     with CliMount(seaweed, bucket, tmp_path, "--write-back-delay=10s") as mount:

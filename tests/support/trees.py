@@ -56,9 +56,9 @@ MODES = [0o600, 0o4755, 0o2755, 0o644, 0o400, 0o000, 0o777, 0o111, 0o6711]
 
 
 def copy_standard_library(target: Path) -> None:
-    """The standard library as it is installed, without compiled caches and installed packages."""
+    """The standard library as Debian installs it: without its own tests, compiled caches and installed packages."""
     source = sysconfig.get_paths()["stdlib"]
-    skipped = shutil.ignore_patterns("__pycache__", "site-packages", "dist-packages")
+    skipped = shutil.ignore_patterns("__pycache__", "site-packages", "dist-packages", "test")
     shutil.copytree(source, target, symlinks=True, ignore=skipped)
 
 
