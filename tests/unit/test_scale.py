@@ -49,9 +49,12 @@ def traced(drive: Drive) -> Iterator[Counter[str]]:
     """How often each statement was executed, its values filled in."""
     found: Counter[str] = Counter()
     connection = drive.index._database._connection
-    connection.set_trace_callback(lambda sql: found.update([sql]))
+    # Another thread in a statement waits for the interpreter to call back, and this call, which has it, for SQLite.
+    with drive.index.locked():
+        connection.set_trace_callback(lambda sql: found.update([sql]))
     yield found
-    connection.set_trace_callback(None)
+    with drive.index.locked():
+        connection.set_trace_callback(None)
 
 
 def full_directory(store: MemoryStore, count: int) -> None:
