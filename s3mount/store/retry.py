@@ -18,19 +18,22 @@ Result = TypeVar("Result")
 ATTEMPTS_MAX = 4
 DELAY_S_FIRST = 0.1
 DELAY_FACTOR = 4.0
+# After a try's time is up it takes as long, at most, until that was noticed and the first pause is over.
+SILENCE_SEEN_S = 0.3
 
 
 class Attempts:
-    """The tries of one call. `stopping` ends the waits between them at once. One try may take `attempt_timeout_s`."""
+    """The tries of one call. `stopping` ends the waits between them at once. One try may take `attempt_timeout_s`.
+    `retries_silence`: another one follows a try that took all of that, and ends by as much later as the pause took."""
 
-    def __init__(self, deadline_s: float, stopping: threading.Event) -> None:
+    def __init__(self, deadline_s: float, stopping: threading.Event, *, retries_silence: bool = False) -> None:
         self.attempt_timeout_s = deadline_s / 2
         self._stopping = stopping
         self._failures = 0
         now = time.monotonic()
         self._deadline = now + deadline_s
         # A try begun later could not end in time.
-        self._last_start = now + self.attempt_timeout_s
+        self._last_start = now + self.attempt_timeout_s + (SILENCE_SEEN_S if retries_silence else 0.0)
 
     def extend(self, by_s: float) -> None:
         """So long was waited for something else than S3."""

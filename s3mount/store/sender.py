@@ -81,7 +81,7 @@ class Sender:
 
     def asking_attempts(self, reply_bytes: int = 0) -> Attempts:
         """For requests that somebody waits for."""
-        return Attempts(self._settings.asking_deadline_for_s(reply_bytes), self._stopping)
+        return Attempts(self._settings.asking_deadline_for_s(reply_bytes), self._stopping, retries_silence=True)
 
     def send(self, operation: str, request: Callable[[], Result]) -> Result:
         """One request through boto3, retried."""

@@ -61,6 +61,21 @@ def test_no_try_begins_in_the_second_half_of_the_deadline() -> None:
     assert tries == 1
 
 
+def test_one_try_follows_one_that_took_all_of_its_time() -> None:
+    tries = 0
+
+    def request() -> None:
+        nonlocal tries
+        tries += 1
+        time.sleep(attempts.attempt_timeout_s)
+        raise Unreachable("silent")
+
+    attempts = Attempts(1.0, threading.Event(), retries_silence=True)
+    with pytest.raises(Unreachable):
+        attempts.run(request)
+    assert tries == 2
+
+
 def test_stopping_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "DELAY_S_FIRST", 5.0)
     stopping = threading.Event()
