@@ -32,6 +32,8 @@ class LateOpens:
         self._handles = handles
         self._clock = clock
         self._lock = threading.Lock()
+        # Held over taking and closing, so that nothing is between the two when a drain goes on.
+        self._letting_go = threading.Lock()
         self._grace_ends_s = 0.0
         self._held: deque[tuple[float, Fh]] = deque()
         self._thread: threading.Thread | None = None
@@ -61,14 +63,13 @@ class LateOpens:
             self._held.append((now_s + GRACE_S, self._handles.open_file(ino, os.O_RDONLY)))
 
     def let_go(self) -> None:
-        """Of all that is held, at once: what was removed is owed to the bucket only then."""
-        self._release(self._take(is_all=True))
+        """Of all that is held, at once: what was removed is owed to the bucket on return. No lock may be held."""
+        self._let_go(is_all=True)
 
     def _run(self) -> None:
         while True:
             is_closed = self._is_closed.wait(GRACE_S / 2)
-            due = self._take(is_all=is_closed)
-            self._release(due)
+            self._let_go(is_all=is_closed)
             with self._lock:
                 is_over = is_closed or self._clock.monotonic_s() >= self._grace_ends_s
                 if is_over and not self._held:
@@ -83,12 +84,13 @@ class LateOpens:
                 taken.append(self._held.popleft()[1])
         return taken
 
-    def _release(self, held: list[Fh]) -> None:
-        for fh in held:
-            try:
-                self._close_file(fh)
-            except FsError as error:
-                log.warning("a removed file stays until the next mount: %s", error)
+    def _let_go(self, *, is_all: bool) -> None:
+        with self._letting_go:
+            for fh in self._take(is_all=is_all):
+                try:
+                    self._close_file(fh)
+                except FsError as error:
+                    log.warning("a removed file stays until the next mount: %s", error)
 
     def close(self, deadline_s: float) -> bool:
         """Let go of all that is held, and hold no more. False: that was not done by the deadline."""

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import sqlite3
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -111,6 +113,22 @@ def test_a_drain_is_of_what_is_held_too(tmp_path: Path) -> None:
     bench.fs.unlink("/text")
     assert len(orphans(bench)) == 1
     bench.drain()
+    assert bench.bucket() == {}
+    bench.close()
+
+
+def test_a_drain_waits_for_what_is_being_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(late_opens, "GRACE_S", 0.2)
+    bench = Bench(tmp_path)
+    replace(bench, b"first")
+    be_late(bench)
+    bench.drain()
+    opens = bench.drive._late_opens
+    begun, close_file = threading.Event(), opens._close_file
+    opens.close_with(lambda fh: (begun.set(), time.sleep(0.3), close_file(fh)))
+    bench.fs.unlink("/text")
+    if begun.wait(5):
+        bench.drain()
     assert bench.bucket() == {}
     bench.close()
 
