@@ -151,8 +151,12 @@ class ObjectStore(Protocol):
         PreconditionFailed too. Idempotent. Returns the keys that failed, each with its error; raises when a whole
         request failed (any of the keys may be gone). Some stores ignore the ETag, or refuse a request that has one."""
 
-    def create_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str], content_type: str) -> str:
-        """Begin a multipart upload, invisible to readers until complete; returns its upload id."""
+    def create_multipart(
+        self, key: ObjectKey, *, metadata: Mapping[str, str], content_type: str, is_mostly_copied: bool = False
+    ) -> str:
+        """Begin a multipart upload, invisible to readers until complete; returns its upload id. `is_mostly_copied`:
+        more of it will come by copy_part than by upload_part. Then its sent parts are checked, and the whole may not
+        be: for that, a server without checksums of ranges must read all that it copies."""
 
     def upload_part(self, key: ObjectKey, upload_id: str, number: int, body: Body) -> ETag:
         """Put part `number` (from 1); the same number again replaces it."""

@@ -188,10 +188,12 @@ class S3Store:
     def delete(self, versions: Mapping[ObjectKey, ETag | None]) -> Mapping[ObjectKey, StoreError]:
         return self._deletions.delete(versions)
 
-    def create_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str], content_type: str) -> str:
+    def create_multipart(
+        self, key: ObjectKey, *, metadata: Mapping[str, str], content_type: str, is_mostly_copied: bool = False
+    ) -> str:
         wire.check_metadata(metadata)
         arguments: dict[str, Any] = {"Metadata": metadata, "ContentType": content_type, **self._storage_class}
-        if self._part_sums.kind is PartChecksum.CRC64NVME:
+        if self._part_sums.kind is PartChecksum.CRC64NVME and not is_mostly_copied:
             try:
                 upload_id, checksum_type = self._create_multipart(key, arguments | FULL_OBJECT)
             except Rejected as error:
@@ -203,7 +205,8 @@ class S3Store:
                 # Some servers ignore what they do not know, and would refuse the checksum of the whole.
                 self.abort_multipart(key, upload_id)
         upload_id, _ = self._create_multipart(key, arguments)
-        self._part_sums.fall_back()
+        if not is_mostly_copied:
+            self._part_sums.fall_back()
         return upload_id
 
     def _create_multipart(self, key: ObjectKey, arguments: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -54,6 +54,11 @@ class Plan:
     parts: Sequence[Part]
     needs_metadata: bool = False
 
+    @property
+    def is_mostly_copied(self) -> bool:
+        copied = sum(part.end - part.start for part in self.parts if part.is_copied)
+        return 2 * copied > sum(part.end - part.start for part in self.parts)
+
     def is_sent(self, pending: PendingUpload) -> bool:
         return all(pending.has(part.number, part.start, part.end) for part in self.parts)
 
@@ -127,7 +132,7 @@ class MultipartUpload:
                 if etag is not None:
                     return self._uploaded(inode, pending, etag)
                 pending = self._pending.find(inode.ino)
-            pending = pending or self.begin(inode, key, plan.part_bytes)
+            pending = pending or self.begin(inode, key, plan.part_bytes, is_mostly_copied=plan.is_mostly_copied)
             self.send(inode, pending, plan.parts, lambda: self._check_unmoved(inode))
             with self._context.locks.of(inode.ino):
                 self._check_unmoved(inode)
@@ -220,13 +225,13 @@ class MultipartUpload:
 
     # -- its pieces -----------------------------------------------------------------------------------------------
 
-    def begin(self, inode: Inode, key: ObjectKey, step: int) -> PendingUpload:
+    def begin(self, inode: Inode, key: ObjectKey, step: int, *, is_mostly_copied: bool = False) -> PendingUpload:
         """A new upload, its id on record. Raises StoreError; should one have begun all the same, the next mount finds
         it by the intent that stays on record."""
         with self._begun:
             self._beginning.add(key)
         try:
-            return self._begin(inode, key, step)
+            return self._begin(inode, key, step, is_mostly_copied)
         finally:
             with self._begun:
                 self._beginning.discard(key)
@@ -238,7 +243,7 @@ class MultipartUpload:
         with self._begun:
             return self._begun.wait_for(lambda: key not in self._beginning, deadline_s)
 
-    def _begin(self, inode: Inode, key: ObjectKey, step: int) -> PendingUpload:
+    def _begin(self, inode: Inode, key: ObjectKey, step: int, is_mostly_copied: bool) -> PendingUpload:
         context = self._context
         write_id = f"{context.write_id(inode)}.{secrets.token_hex(4)}"
         context.index.multiparts.intend(key, context.clock.now_ns())
@@ -248,6 +253,7 @@ class MultipartUpload:
                 key,
                 metadata=context.object_metadata(inode, key, write_id),
                 content_type=context.content_type(inode, key),
+                is_mostly_copied=is_mostly_copied,
             )
         except StoreError as error:
             if not error.temporary:

@@ -88,6 +88,25 @@ def test_whole(seaweed: S3Server) -> None:
     store.close()
 
 
+def test_parts_of_what_is_mostly_copied(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sent is checked as ever; S3 is asked for no checksum of the whole, for which it would read all of it."""
+    base = store.put(KEY, b"base" * (2 << 20), metadata={}, content_type="text/plain")
+    kind = store._part_sums.kind
+    upload_id = store.create_multipart(KEY, metadata={}, content_type="text/plain", is_mostly_copied=True)
+    first = store.copy_part(KEY, upload_id, 1, source=KEY, source_etag=base, start=0, end=6 << 20)
+    other = hashlib.md5(b"other", usedforsecurity=False)
+    with monkeypatch.context() as patch:
+        patch.setattr("s3mount.store.part_sums.hashlib", SimpleNamespace(md5=lambda *_, **__: other))
+        with pytest.raises(StoreError):
+            store.upload_part(KEY, upload_id, 2, b"bad")
+    last = store.upload_part(KEY, upload_id, 2, b"end")
+    assert store._part_sums.whole_arguments(upload_id, 2) == {}
+    etag = store.complete_multipart(KEY, upload_id, [first, last])
+    size = (6 << 20) + 3
+    assert store.get(KEY, start=size - 7, end=size, if_match=etag) == b"baseend"
+    assert store._part_sums.kind is kind
+
+
 @pytest.mark.parametrize("size", [10, HOT_BYTES_MAX + 1])
 def test_get(store: S3Store, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     body = b"0123456789".ljust(size, b"x")

@@ -178,10 +178,26 @@ def test_an_unlinked_open_file_whose_object_is_gone_blocks_nobody(bench: Bench) 
 def test_a_small_edit_of_a_large_object_sends_one_part(bench: Bench) -> None:
     data = b"".join(bytes([n]) * MIB for n in range(40))
     bench.memory.foreign_put("big", data)
+    gate = bench.store.hold("complete_multipart", "big")
     bench.write("/big", b"!" * 4096, 20 * MIB)
+    gate.wait_arrived()
+    assert [upload.is_mostly_copied for upload in bench.memory.uploads().values()] == [True]
+    gate.open()
     bench.check({"big": data[: 20 * MIB] + b"!" * 4096 + data[20 * MIB + 4096 :]})
     assert bench.store.count("upload_part", "big") == 1
     assert bench.store.count("copy_part", "big") == 4
+
+
+def test_an_edit_of_most_of_a_large_object_is_checked_as_a_whole(bench: Bench) -> None:
+    data = bytes(40 * MIB)
+    bench.memory.foreign_put("big", data)
+    gate = bench.store.hold("complete_multipart", "big")
+    bench.write("/big", b"!" * (24 * MIB), 8 * MIB)
+    gate.wait_arrived()
+    assert [upload.is_mostly_copied for upload in bench.memory.uploads().values()] == [False]
+    gate.open()
+    bench.check({"big": data[: 8 * MIB] + b"!" * (24 * MIB) + data[32 * MIB :]})
+    assert bench.store.count("copy_part", "big") == 2
 
 
 @pytest.mark.parametrize("sizes", [(MIB, 30 * MIB), (10 * MIB, 12 * MIB), (0, 20 * MIB), (30 * MIB, 3 * MIB)])

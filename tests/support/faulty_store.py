@@ -196,11 +196,15 @@ class FaultyStore:
     def delete(self, versions: Mapping[ObjectKey, ETag | None]) -> Mapping[ObjectKey, StoreError]:
         return self._call("delete", next(iter(versions), ""), lambda: self.inner.delete(versions))
 
-    def create_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str], content_type: str) -> str:
+    def create_multipart(
+        self, key: ObjectKey, *, metadata: Mapping[str, str], content_type: str, is_mostly_copied: bool = False
+    ) -> str:
         return self._call(
             "create_multipart",
             key,
-            lambda: self.inner.create_multipart(key, metadata=metadata, content_type=content_type),
+            lambda: self.inner.create_multipart(
+                key, metadata=metadata, content_type=content_type, is_mostly_copied=is_mostly_copied
+            ),
         )
 
     def upload_part(self, key: ObjectKey, upload_id: str, number: int, body: Body) -> ETag:

@@ -54,6 +54,7 @@ class Upload:
     content_type: str
     initiated_ns: int = 0
     parts: dict[int, bytes] = field(default_factory=dict)
+    is_mostly_copied: bool = False
 
 
 def head_one_by_one(head: Callable[[ObjectKey], ObjectInfo], take: TakeKeys, give: GiveHeads) -> None:
@@ -206,12 +207,16 @@ class MemoryStore:
                     self.foreign_delete(key)
         return failed
 
-    def create_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str], content_type: str) -> str:
+    def create_multipart(
+        self, key: ObjectKey, *, metadata: Mapping[str, str], content_type: str, is_mostly_copied: bool = False
+    ) -> str:
         check_metadata(metadata)
         with self._lock:
             self._count("CreateMultipartUpload")
             upload_id = f"upload-{next(_upload_numbers)}"
-            self._uploads[upload_id] = Upload(key, _lowered(metadata), content_type, self._clock.now_ns())
+            self._uploads[upload_id] = Upload(
+                key, _lowered(metadata), content_type, self._clock.now_ns(), is_mostly_copied=is_mostly_copied
+            )
             return upload_id
 
     def upload_part(self, key: ObjectKey, upload_id: str, number: int, body: Body) -> ETag:
