@@ -14,8 +14,10 @@ from tests.support.s3_server import S3Server, bucket_count, drop_buckets, run_mi
 # package again: a third of a mount's CPU time until it answers.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# Under nohup(1) it is ignored, by every process started from here too; some tests send it to a mount.
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# Under nohup(1) it is ignored, by every process started from here too; some tests send it to a mount. The tests that
+# scripts/test-windows runs load this too, where there is none.
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # How long an example takes says more of the machine's other work than of ours; pytest-timeout catches what hangs.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -10,6 +10,7 @@ import click
 
 from s3mount.cli.find import client_of, living_mount, mounted_place
 from s3mount.cli.mount import make_request
+from s3mount.cli.preflight import check_s3_client
 from s3mount.cli.progress import plain_text
 from s3mount.config import ADDRESSING_STYLES, MountConfig
 from s3mount.errors import UsageError
@@ -28,6 +29,7 @@ Found = dict[str, str]
 
 
 def _offline(config: MountConfig, *, repair: bool) -> list[Found]:
+    check_s3_client()
     # Loaded only now: a check of a mount needs no S3 client.
     from s3mount.offline import check_bucket_of
 

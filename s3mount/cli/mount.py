@@ -18,6 +18,7 @@ from s3mount.cli.log import LOG_NAME, log_to
 from s3mount.cli.preflight import (
     check_fuse,
     check_mountpoint,
+    check_s3_client,
     free_bytes,
     prepare_state_dir,
 )
@@ -156,6 +157,7 @@ def serve_here(request: MountRequest, ready: ReadyPipe, *, is_background: bool) 
     try:
         config = request.config()
         _check(config)
+        check_s3_client()
         log_to(config.state_dir / LOG_NAME if is_background else None, config.log_level)
         _load_serve()(config, ready.ready)
     except StoreError as error:

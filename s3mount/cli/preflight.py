@@ -5,9 +5,11 @@ folder; changes nothing else. Does not talk to S3.
 """
 
 import contextlib
+import importlib
 import os
 import shutil
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -21,6 +23,10 @@ from s3mount.private import check_folder, make_folder
 
 FUSE_DEVICE: Final = Path("/dev/fuse")
 FUSE_CONF: Final = Path("/etc/fuse.conf")
+# By the processor that this Python is built for. AWS makes no awscrt for it, and WinFsp serves programs for x64 there.
+_NO_S3_CLIENT: Final = {
+    "win-arm64": "there is no awscrt for ARM64: install Python for x64, which this Windows runs too"
+}
 _HOW_TO_INSTALL: Final = "install it (Debian, Ubuntu: apt install fuse3)"
 
 
@@ -72,6 +78,15 @@ def check_fuse(*, allow_other: bool, device: Path = FUSE_DEVICE, conf: Path = FU
             if allow_other:
                 check_others_may(conf)
     load_binding()
+
+
+def check_s3_client() -> None:
+    """Raises MountError when boto3 or awscrt cannot be loaded; loading them is most of what a start takes."""
+    try:
+        importlib.import_module("s3mount.store.s3")
+    except (ImportError, OSError) as error:
+        what_to_do = _NO_S3_CLIENT.get(sysconfig.get_platform(), "pip install 'boto3[crt]'")
+        raise MountError(f"the S3 client cannot be loaded ({error}): {what_to_do}") from error
 
 
 def check_device(device: Path = FUSE_DEVICE) -> None:

@@ -8,7 +8,8 @@ import pytest
 from tests.support.os_like import OsLike, code_of, content, put
 
 FLAGS = {"CREAT": os.O_CREAT, "EXCL": os.O_EXCL, "TRUNC": os.O_TRUNC, "APPEND": os.O_APPEND}
-FLAGS |= {"DIRECTORY": os.O_DIRECTORY, "NOFOLLOW": os.O_NOFOLLOW}
+if hasattr(os, "O_DIRECTORY"):
+    FLAGS |= {"DIRECTORY": os.O_DIRECTORY, "NOFOLLOW": os.O_NOFOLLOW}
 TARGETS = ("missing", "file", "dir", "link", "dangling", "in_file", "in_missing")
 PATHS = {"in_file": "file/x", "in_missing": "none/x"}
 
@@ -17,7 +18,7 @@ def combinations() -> list[int]:
     sets = (part for count in range(len(FLAGS) + 1) for part in itertools.combinations(FLAGS.values(), count))
     extras = [sum(part) for part in sets]
     # Linux changed its mind about these two together; and O_EXCL without O_CREAT is undefined.
-    both = os.O_CREAT | os.O_DIRECTORY
+    both = os.O_CREAT | FLAGS["DIRECTORY"]
     extras = [e for e in extras if e & both != both and not (e & os.O_EXCL and not e & os.O_CREAT)]
     return [access | extra for access in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR) for extra in extras]
 

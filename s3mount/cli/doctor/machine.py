@@ -3,7 +3,6 @@
 Called by command.py. Changes nothing, and makes no folder that is not there.
 """
 
-import importlib
 import importlib.metadata
 import os
 import platform
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from s3mount.cli.doctor.diagnosis import Diagnosis, fine, judged, note, wrong
-from s3mount.cli.preflight import free_bytes, prepare_state_dir
+from s3mount.cli.preflight import check_s3_client, free_bytes, prepare_state_dir
 from s3mount.cli.progress import size_text
 from s3mount.config import auto_cache_limit_bytes
 from s3mount.errors import MountError
@@ -31,11 +30,8 @@ def python(version: tuple[int, int] = sys.version_info[:2]) -> Diagnosis:
 
 def s3_client() -> Diagnosis:
     def load() -> str:
-        try:
-            importlib.import_module("s3mount.examination")
-            return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("boto3", "awscrt"))
-        except (ImportError, OSError) as error:
-            raise MountError(f"cannot be loaded ({error}): pip install 'boto3[crt]'") from error
+        check_s3_client()
+        return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("boto3", "awscrt"))
 
     return judged("S3 client", load)
 

@@ -2,6 +2,8 @@
 
 import importlib
 import io
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -10,6 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+import s3mount as s3mount_package
 from s3mount import __version__
 from s3mount.cli import mount as mount_module
 from s3mount.cli.group import EXIT_CODES, main, s3mount
@@ -84,6 +87,26 @@ def test_what_nobody_foresaw_goes_to_a_log_file(own_state_dir: Path, monkeypatch
     assert str(log) in one_error_line(result)
     assert "Traceback" in log.read_text()
     assert "ZeroDivisionError: odd" in log.read_text()
+
+
+BROKEN = 'raise ImportError("DLL load failed while importing _awscrt")'
+
+
+@pytest.mark.parametrize("arguments", [("mount",), ("mount", "--foreground"), ("check",), ("doctor",)])
+def test_without_awscrt_one_line_says_what_to_do(tmp_path: Path, drive: Path, arguments: tuple[str, ...]) -> None:
+    """As on Windows for ARM64, which AWS has no build of it for."""
+    (tmp_path / "broken" / "awscrt").mkdir(parents=True)
+    (tmp_path / "broken" / "awscrt" / "__init__.py").write_text(BROKEN)
+    paths = [str(tmp_path / "broken"), str(Path(s3mount_package.__file__).parents[1])]
+    places = ["s3://bucket", *[str(drive)] * (arguments[0] == "mount")]
+    ran = subprocess.run(
+        [sys.executable, "-m", "s3mount", *arguments, *places], capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    )  # fmt: skip
+    assert ran.returncode == 1
+    lines = ran.stderr.splitlines() or [line for line in ran.stdout.splitlines() if line.startswith("wrong")]
+    text = "the S3 client cannot be loaded (DLL load failed while importing _awscrt): pip install 'boto3[crt]'"
+    assert lines in ([f"s3mount: {text}"], [f"wrong   S3 client: {text}"])
 
 
 @pytest.mark.parametrize(

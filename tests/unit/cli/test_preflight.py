@@ -1,16 +1,19 @@
 """What is refused before a mount starts, and what to do about it."""
 
 import errno
+import importlib
 import os
 import stat
 import sys
+import sysconfig
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from s3mount import bindings
 from s3mount.cli import preflight
-from s3mount.cli.preflight import check_fuse, check_mountpoint, free_bytes, prepare_state_dir
+from s3mount.cli.preflight import check_fuse, check_mountpoint, check_s3_client, free_bytes, prepare_state_dir
 from s3mount.control.mount_table import Liveness, MountedFilesystem
 from s3mount.errors import MountError, MountPointUnusable
 
@@ -119,3 +122,13 @@ def test_a_state_folder_that_cannot_be_written_is_exit_code_1(tmp_path: Path) ->
 
 def test_free_space_is_that_of_the_nearest_folder_there_is(tmp_path: Path) -> None:
     assert free_bytes(tmp_path / "not" / "yet" / "there") > 0
+
+
+def test_the_s3_client_on_windows_for_arm64(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_name: str) -> ModuleType:
+        raise ImportError("No module named '_awscrt'")
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    monkeypatch.setattr(sysconfig, "get_platform", lambda: "win-arm64")
+    with pytest.raises(MountError, match=r"No module named '_awscrt'\): .* install Python for x64"):
+        check_s3_client()
