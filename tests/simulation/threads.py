@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from s3mount.store import concurrency
 from tests.simulation.tasks import World
 
 # One in so many locks that are free is a turn for the others.
@@ -290,8 +291,11 @@ def install(world: World, patch: pytest.MonkeyPatch) -> None:
         "threading": fake_threading, "time": fake_time, "ThreadPoolExecutor": made(SimPool),
         "Future": lambda: sim_future(world), "wait": made(wait_futures), "SystemClock": lambda: clock,
     }  # fmt: skip
+    real = ("s3mount.clock", "s3mount.store")
     for name, module in list(sys.modules.items()):
-        if name.startswith("s3mount.") and not name.startswith(("s3mount.clock", "s3mount.store")):
+        if name.startswith("s3mount.") and not name.startswith(real):
             for attribute, value in replaced.items():
                 if attribute in vars(module):
                     patch.setattr(module, attribute, value)
+    # The only part of store/ with a store in memory: how many requests may run depends on how fast they are.
+    patch.setattr(concurrency, "time", fake_time)
