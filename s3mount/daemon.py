@@ -65,12 +65,18 @@ def start_detached(
     """Run `python -m s3mount ARGUMENTS --foreground --ready-fd N` detached; returns once it said that it is ready.
 
     Its output goes to `log_path`. Raises StartFailed, with the child gone, when it says an error, ends, or says
-    nothing within `deadline_s`.
+    nothing within `deadline_s`. Whoever is interrupted (Ctrl-C) while it waits leaves no child either.
     """
     read_end, write_end = os.pipe()
+    child = None
     try:
         child = _spawn(arguments, write_end, log_path, environment)
         line = _read_line(read_end, deadline_s)
+    except KeyboardInterrupt:
+        if child is not None:  # in a session of its own, it has not heard of it
+            child.terminate()
+            _end(child)
+        raise
     except OSError as error:
         raise StartFailed(f"cannot start in the background: {error}") from error
     finally:

@@ -68,6 +68,26 @@ def test_a_child_that_hangs_is_ended(
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
+def test_an_interrupted_start_leaves_no_child_that_mounts_later(
+    tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid_path = tmp_path / "pid"
+    child_does(tmp_path, f"""open({str(pid_path)!r}, "w").write(str(os.getpid())); time.sleep(60)""")
+
+    def interrupted(_fd: int, _timeout_s: float) -> bool:
+        while not (pid_path.exists() and pid_path.read_text()):
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(daemon, "wait_readable", interrupted)
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        start_detached(["mount"], log_path=tmp_path / "log", environment=environment)
+    assert time.monotonic() - start < daemon.STOP_DEADLINE_S  # not waited for: it is told to end
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid_path.read_text()), 0)
+
+
 def test_a_log_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(StartFailed, match="background"):
         start_detached(["mount"], log_path=tmp_path / "missing" / "log")
