@@ -48,10 +48,10 @@ class RereadCredentials:
 
 
 class RereadProvider:
-    """botocore's component that finds credentials, around `load`. `current` is None when there are none."""
+    """botocore's component that finds credentials: `found` first, `load` looks them up anew. `current` is None when
+    there are none."""
 
-    def __init__(self, load: Load) -> None:
-        found = load()
+    def __init__(self, found: "botocore.credentials.Credentials | None", load: Load) -> None:
         self.current = None if found is None else RereadCredentials(found, load)
 
     def load_credentials(self) -> RereadCredentials | None:

@@ -50,7 +50,9 @@ def build(settings: StoreSettings, count: Callable[[str], None]) -> Boto:
     """Make the client. Raises botocore's exceptions, e.g. for an unknown profile, and UsageError for its endpoint.
     Finding credentials may ask the instance metadata service, for a few seconds when there is none."""
     core = botocore.session.Session(profile=settings.profile)
-    provider = RereadProvider(lambda: find_credentials(settings.profile))
+    # Not core.get_credentials, which would keep what it found, and sign with that for good.
+    found = core.get_component("credential_provider").load_credentials()
+    provider = RereadProvider(found, lambda: find_credentials(settings.profile))
     core.register_component("credential_provider", provider)
     folders = core.get_component("data_loader").search_paths
     core.register_component("data_loader", _S3Loader(folders, include_default_search_paths=False))
