@@ -90,6 +90,23 @@ def test_a_network_drive_without_a_letter_is_found_by_its_name(
     assert keys(seaweed, bucket) == ["a.txt"]
 
 
+def test_an_asterisk_is_a_letter_that_status_tells(
+    mount: Callable[..., WineProcess], s3mount: S3mount, seaweed: S3Server
+) -> None:
+    """The last in the alphabet that is free: Z: is Wine's own, the folders of Linux."""
+    bucket = seaweed.make_bucket()
+    process = mount(bucket, "*")
+    process.ask("put", "\\a.txt", "first", 1)
+    told = s3mount("status", "--json")
+    assert told.returncode == 0, told.stderr
+    (status,) = json.loads(told.stdout)
+    assert (status["mountpoint"], status["bucket"]) == ("Y:\\", bucket)
+    unmounted = s3mount("unmount", "Y:")
+    assert unmounted.returncode == 0, unmounted.stderr
+    assert process.wait() == 0
+    assert keys(seaweed, bucket) == ["a.txt"]
+
+
 def test_a_mount_after_a_kill_takes_up_what_is_owed(
     mount: Callable[[str], WineProcess], s3mount: S3mount, seaweed: S3Server
 ) -> None:
