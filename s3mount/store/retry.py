@@ -32,7 +32,7 @@ class Attempts:
         self._failures = 0
         now = time.monotonic()
         self._deadline = now + deadline_s
-        # A try begun later could not end in time.
+        # A try begun later would end after the deadline; with `retries_silence`, later than a silence may cost.
         self._last_start = now + self.attempt_timeout_s + (SILENCE_SEEN_S if retries_silence else 0.0)
 
     def extend(self, by_s: float) -> None:

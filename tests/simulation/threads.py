@@ -291,9 +291,8 @@ def install(world: World, patch: pytest.MonkeyPatch) -> None:
         "threading": fake_threading, "time": fake_time, "ThreadPoolExecutor": made(SimPool),
         "Future": lambda: sim_future(world), "wait": made(wait_futures), "SystemClock": lambda: clock,
     }  # fmt: skip
-    real = ("s3mount.clock", "s3mount.store")
     for name, module in list(sys.modules.items()):
-        if name.startswith("s3mount.") and not name.startswith(real):
+        if name.startswith("s3mount.") and not name.startswith(("s3mount.clock", "s3mount.store")):
             for attribute, value in replaced.items():
                 if attribute in vars(module):
                     patch.setattr(module, attribute, value)
