@@ -11,7 +11,7 @@ from tests.contract.conftest import Subject
 from tests.support.entries import all_entries
 
 DIRECTORIES = 120
-FILES = 10
+FILES = 3
 SOME = 7
 
 
