@@ -6,6 +6,7 @@ Called once by open_store. The client is used from many threads; it does not ret
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -54,9 +55,10 @@ def build(settings: StoreSettings, count: Callable[[str], None]) -> Boto:
     found = core.get_component("credential_provider").load_credentials()
     provider = RereadProvider(found, lambda: find_credentials(settings.profile))
     core.register_component("credential_provider", provider)
-    folders = core.get_component("data_loader").search_paths
-    core.register_component("data_loader", _S3Loader(folders, include_default_search_paths=False))
+    loader = _loader(tuple(core.get_component("data_loader").search_paths))
     session = boto3.Session(botocore_session=core, region_name=settings.region)
+    # Only now, for boto3 adds a folder of its own to what it finds there.
+    core.register_component("data_loader", loader)
     region = session.region_name or DEFAULT_REGION
     config = Config(
         signature_version="s3v4",
@@ -91,6 +93,13 @@ def build(settings: StoreSettings, count: Callable[[str], None]) -> Boto:
         one.meta.events.register("before-send.s3", count_request)
     base_url = _find_base_url(client, settings.bucket)
     return Boto(client, asker, base_url, provider.current, region, core.get_config_variable("ca_bundle"))
+
+
+@lru_cache(maxsize=1)
+def _loader(folders: tuple[str, ...]) -> "_S3Loader":
+    """One for all clients of the process, as it keeps what it read: reading is two thirds of what making one costs, and
+    `doctor` makes four."""
+    return _S3Loader(list(folders), include_default_search_paths=False)
 
 
 class _S3Loader(Loader):
