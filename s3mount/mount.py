@@ -4,18 +4,16 @@ Called by the command line. The main thread serves FUSE; when the mount is detac
 on here until the bucket has everything.
 """
 
-import contextlib
-import gc
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import NoReturn
 
-from s3mount import __version__, keys
+from s3mount import __version__, garbage, keys
 from s3mount.bandwidth import Rates
 from s3mount.bindings import RunBinding, as_seen, load_binding
 from s3mount.check.checker import check
@@ -157,7 +155,7 @@ def serve(config: MountConfig, on_ready: Callable[[], None]) -> NoReturn:
     Raises MountError or StoreError before `on_ready`, with nothing left mounted."""
     run_binding = load_binding()
     concurrency = Concurrency(config.upload_concurrency)
-    with _kept_for_good():
+    with garbage.loaded_for_good():
         store = open_store(_store_settings(config), on_strain=concurrency.strained)
     try:
         store.check_access()
@@ -169,18 +167,6 @@ def serve(config: MountConfig, on_ready: Callable[[], None]) -> NoReturn:
     finally:
         store.close()
     _exit_at_once(code)
-
-
-@contextlib.contextmanager
-def _kept_for_good() -> Iterator[None]:
-    """What was loaded by the end of the block is never looked through for garbage: neither over and over while botocore
-    reads its descriptions of S3, which costs a tenth of the start, nor while file operations wait for it later on."""
-    gc.disable()
-    try:
-        yield
-        gc.freeze()
-    finally:
-        gc.enable()
 
 
 def _exit_at_once(code: int) -> NoReturn:

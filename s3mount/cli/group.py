@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from s3mount import __version__
+from s3mount import __version__, garbage
 from s3mount.errors import MountError, S3mountError, StoreError
 
 EXIT_FAILED: Final = 1
@@ -51,7 +51,8 @@ class S3mountGroup(click.Group):
         module_name = _COMMANDS.get(cmd_name)
         if module_name is None:
             return None
-        command: click.Command = importlib.import_module(module_name).command
+        with garbage.left_alone():
+            command: click.Command = importlib.import_module(module_name).command
         return command
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
