@@ -14,7 +14,7 @@ import click
 
 from s3mount import garbage
 from s3mount.cli.find import place_of
-from s3mount.cli.group import exit_code_of, one_line
+from s3mount.cli.group import exit_code_after, exit_code_of, one_line
 from s3mount.cli.log import LOG_NAME, log_to
 from s3mount.cli.preflight import (
     check_fuse,
@@ -146,7 +146,12 @@ def mount_in_background(request: MountRequest, environment: Mapping[str, str] | 
     config = request.config()
     _check(config)
     try:
-        start_detached(request.arguments(), log_path=config.state_dir / LOG_NAME, environment=environment)
+        start_detached(
+            request.arguments(),
+            log_path=config.state_dir / LOG_NAME,
+            environment=environment,
+            serve=lambda ready: exit_code_after(lambda: serve_here(request, ready, is_background=True)),
+        )
     except StartFailed:
         if find_mount(config.mountpoint) is not None:
             detach(config.mountpoint, lazy=True)

@@ -18,6 +18,7 @@ FLOOR_0 = {
     "amounts",
     "errors",
     "garbage",
+    "forked",
     "model",
     "keys",
     "names",
