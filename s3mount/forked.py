@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
+from s3mount.ending import end_process
+
 assert sys.platform != "win32"
 
 _OPEN_FILES: Final = "/proc/self/fd"
@@ -26,7 +28,10 @@ _POLL_S_MAX: Final = 0.05
 
 
 def can_fork() -> bool:
-    """Whether this process has one thread, counting those that Python knows nothing of."""
+    """Whether this process has one thread, counting those that Python knows nothing of, and files for input and output,
+    whose numbers another would have else."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        return False
     try:
         return threading.active_count() == 1 and len(os.listdir(_THREADS)) == 1
     except OSError:
@@ -73,7 +78,7 @@ def fork(run: Callable[[], int], *, keeps: int, log: int, closes: Sequence[int])
     files that this process was started with. Raises OSError.
     """
     if not can_fork():
-        raise RuntimeError("a process with threads cannot be copied")
+        raise RuntimeError("a process with threads, or without files for its output, cannot be copied")
     for stream in (sys.stdout, sys.stderr):
         stream.flush()  # else both would write what is left
     pid = os.fork()
@@ -95,10 +100,7 @@ def _be_the_copy(run: Callable[[], int], keeps: int, log: int, closes: Sequence[
         with contextlib.suppress(OSError):
             os.write(_STDERR, traceback.format_exc().encode(errors="replace"))
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(code)
+        end_process(code)
 
 
 def _take_files(keeps: int, log: int, closes: Sequence[int]) -> None:

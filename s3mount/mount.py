@@ -7,7 +7,6 @@ on here until the bucket has everything.
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from types import FrameType
@@ -22,6 +21,7 @@ from s3mount.config import AtimeMode, FsyncMode, HardLinkMode, JunkMode, MountCo
 from s3mount.control.announce import Announcement
 from s3mount.control.protocol import DrainProgress, OwedFile
 from s3mount.drive import Drive, DriveOptions
+from s3mount.ending import end_process
 from s3mount.errors import MountError, NotDrained
 from s3mount.host import END_SIGNALS, PROCESS_HOLDS_DRIVE
 from s3mount.remote.defaults import Defaults
@@ -166,16 +166,8 @@ def serve(config: MountConfig, on_ready: Callable[[], None]) -> NoReturn:
             drive.close(CLOSE_DEADLINE_S)
     finally:
         store.close()
-    _exit_at_once(code)
-
-
-def _exit_at_once(code: int) -> NoReturn:
-    """Without the interpreter's own end: it waits for threads that hang in requests, and takes a hundred thousand
-    objects apart one by one. Everything is closed by now."""
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    end_process(code)
 
 
 def _serve_drive(config: MountConfig, drive: Drive, run_binding: RunBinding, on_ready: Callable[[], None]) -> int:

@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from s3mount import __version__, garbage
+from s3mount.ending import end_process
 from s3mount.errors import MountError, S3mountError, StoreError
 
 EXIT_FAILED: Final = 1
@@ -124,4 +125,7 @@ def main() -> NoReturn:
         # A pipe of Windows has the code page of an old program, in which most names cannot be written.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    s3mount.main()
+    try:
+        s3mount.main()
+    except SystemExit as end:
+        end_process(end.code if isinstance(end.code, int) else EXIT_FAILED)

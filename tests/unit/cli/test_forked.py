@@ -147,3 +147,9 @@ except RuntimeError as error:
     said["refused"] = str(error)
 """
     assert "threads" in str(run(tmp_path, "return 0", parent)["refused"])
+
+
+def test_a_parent_without_files_for_output_starts_an_interpreter(tmp_path: Path) -> None:
+    """The numbers of its pipe are those that the child's output has."""
+    found = run(tmp_path, "os._exit(9)", "sys.stdin = None\n" + _START)
+    assert "no-such-command" in str(found["failed"])
