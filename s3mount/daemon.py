@@ -1,8 +1,9 @@
 """Starting a mount in the background, and hearing whether it answers.
 
-The parent (cli/mount.py, demo/) starts a second interpreter with `--foreground` in a session of its own and waits at
-a pipe; the child says one JSON line there. Nothing is forked: a process with threads cannot be. No secret is on the
-child's command line: it finds credentials where its parent would. Does not know what a mount is.
+The parent (cli/mount.py, demo/) waits at a pipe; the child, in a session of its own, says one JSON line there. On Linux
+the child of a process with one thread is its copy (forked.py), which has half of what a mount needs loaded already;
+elsewhere, and for a parent with threads or for another environment, it is a second interpreter with `--foreground`. No
+secret is on its command line: it finds credentials where its parent would. Does not know what a mount is.
 """
 
 import contextlib
@@ -11,9 +12,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from s3mount.errors import MountError
 from s3mount.host import detached, handed_down, wait_readable
@@ -22,6 +23,19 @@ from s3mount.private import open_file
 READY_DEADLINE_S: Final = 30.0
 STOP_DEADLINE_S: Final = 5.0
 _MESSAGE_BYTES_MAX: Final = 1 << 16
+
+
+class Child(Protocol):
+    """The process that was started; as subprocess.Popen."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+    def wait(self, timeout: float) -> int: ...
 
 
 class StartFailed(MountError):
@@ -60,9 +74,11 @@ def start_detached(
     *,
     log_path: Path,
     environment: Mapping[str, str] | None = None,
+    serve: Callable[[ReadyPipe], int] | None = None,
     deadline_s: float = READY_DEADLINE_S,
-) -> subprocess.Popen[bytes]:
-    """Run `python -m s3mount ARGUMENTS --foreground --ready-fd N` detached; returns once it said that it is ready.
+) -> Child:
+    """Run `python -m s3mount ARGUMENTS --foreground --ready-fd N` detached, or `serve`, which does the same, in a copy
+    of this process where there can be one; returns once the child said that it is ready.
 
     Its output goes to `log_path`. Raises StartFailed, with the child gone, when it says an error, ends, or says
     nothing within `deadline_s`. Whoever is interrupted (Ctrl-C) while it waits leaves no child either.
@@ -70,7 +86,7 @@ def start_detached(
     read_end, write_end = os.pipe()
     child = None
     try:
-        child = _spawn(arguments, write_end, log_path, environment)
+        child = _start(arguments, (read_end, write_end), log_path, environment, serve)
         line = _read_line(read_end, deadline_s)
     except KeyboardInterrupt:
         if child is not None:  # in a session of its own, it has not heard of it
@@ -97,23 +113,39 @@ def start_detached(
     raise StartFailed(f"the mount did not answer within {deadline_s:.0f} s and was stopped (log: {log_path})")
 
 
-def _spawn(
-    arguments: Sequence[str], write_end: int, log_path: Path, environment: Mapping[str, str] | None
-) -> subprocess.Popen[bytes]:
+def _start(
+    arguments: Sequence[str],
+    pipe: tuple[int, int],
+    log_path: Path,
+    environment: Mapping[str, str] | None,
+    serve: Callable[[ReadyPipe], int] | None,
+) -> Child:
+    read_end, write_end = pipe
+    log = None
     try:
+        log = open_file(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        if serve is not None and environment is None and sys.platform == "linux":
+            # Here for the sake of the other systems, where it cannot be loaded.
+            from s3mount import forked
+
+            if forked.can_fork():
+                return forked.fork(
+                    lambda: serve(ReadyPipe(write_end)), keeps=write_end, log=log, closes=(log, read_end)
+                )
         given, how = detached(write_end)
-        with open(log_path, "ab", opener=open_file) as log:
-            return subprocess.Popen(
-                [sys.executable, "-P", "-m", "s3mount", *arguments, "--foreground", f"--ready-fd={given}"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=log_path.anchor,
-                env=dict(os.environ if environment is None else environment),
-                **how,
-            )
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "s3mount", *arguments, "--foreground", f"--ready-fd={given}"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=log_path.anchor,
+            env=dict(os.environ if environment is None else environment),
+            **how,
+        )
     finally:
         os.close(write_end)
+        if log is not None:
+            os.close(log)
 
 
 def _last_line(path: Path) -> str:
@@ -149,7 +181,7 @@ def _parse(line: bytes | None) -> dict[str, object]:
     return message if isinstance(message, dict) else {}
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end(child: Child) -> None:
     """Wait for the child, and make it end when it does not."""
     for stop in (None, child.terminate, child.kill):
         if stop is not None:

@@ -93,8 +93,7 @@ class BucketExamination:
         except StoreError as error:
             refusal = error
         finally:
-            boto.client.close()
-            boto.asker.close()
+            boto.close()
         ahead_s = _ahead_s(arrived_s[-1], headers.get("date")) if arrived_s else None
         return BucketAnswer(endpoint_url, boto.region, refusal, ahead_s, headers.get(REGION_HEADER))
 

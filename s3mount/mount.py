@@ -4,18 +4,15 @@ Called by the command line. The main thread serves FUSE; when the mount is detac
 on here until the bucket has everything.
 """
 
-import contextlib
-import gc
 import logging
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import NoReturn
 
-from s3mount import __version__, keys
+from s3mount import __version__, garbage, keys
 from s3mount.bandwidth import Rates
 from s3mount.bindings import RunBinding, as_seen, load_binding
 from s3mount.check.checker import check
@@ -24,6 +21,7 @@ from s3mount.config import AtimeMode, FsyncMode, HardLinkMode, JunkMode, MountCo
 from s3mount.control.announce import Announcement
 from s3mount.control.protocol import DrainProgress, OwedFile
 from s3mount.drive import Drive, DriveOptions
+from s3mount.ending import end_process
 from s3mount.errors import MountError, NotDrained
 from s3mount.host import END_SIGNALS, PROCESS_HOLDS_DRIVE
 from s3mount.remote.defaults import Defaults
@@ -157,7 +155,7 @@ def serve(config: MountConfig, on_ready: Callable[[], None]) -> NoReturn:
     Raises MountError or StoreError before `on_ready`, with nothing left mounted."""
     run_binding = load_binding()
     concurrency = Concurrency(config.upload_concurrency)
-    with _kept_for_good():
+    with garbage.loaded_for_good():
         store = open_store(_store_settings(config), on_strain=concurrency.strained)
     try:
         store.check_access()
@@ -168,28 +166,8 @@ def serve(config: MountConfig, on_ready: Callable[[], None]) -> NoReturn:
             drive.close(CLOSE_DEADLINE_S)
     finally:
         store.close()
-    _exit_at_once(code)
-
-
-@contextlib.contextmanager
-def _kept_for_good() -> Iterator[None]:
-    """What was loaded by the end of the block is never looked through for garbage: neither over and over while botocore
-    reads its descriptions of S3, which costs a tenth of the start, nor while file operations wait for it later on."""
-    gc.disable()
-    try:
-        yield
-        gc.freeze()
-    finally:
-        gc.enable()
-
-
-def _exit_at_once(code: int) -> NoReturn:
-    """Without the interpreter's own end: it waits for threads that hang in requests, and takes a hundred thousand
-    objects apart one by one. Everything is closed by now."""
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    end_process(code)
 
 
 def _serve_drive(config: MountConfig, drive: Drive, run_binding: RunBinding, on_ready: Callable[[], None]) -> int:

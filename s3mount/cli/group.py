@@ -6,13 +6,14 @@ Called by the console script and `python -m s3mount`. Loads a subcommand's modul
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from typing import Any, Final, NoReturn
 
 import click
 
-from s3mount import __version__
+from s3mount import __version__, garbage
+from s3mount.ending import end_process
 from s3mount.errors import MountError, S3mountError, StoreError
 
 EXIT_FAILED: Final = 1
@@ -51,7 +52,8 @@ class S3mountGroup(click.Group):
         module_name = _COMMANDS.get(cmd_name)
         if module_name is None:
             return None
-        command: click.Command = importlib.import_module(module_name).command
+        with garbage.left_alone():
+            command: click.Command = importlib.import_module(module_name).command
         return command
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -67,24 +69,30 @@ class S3mountGroup(click.Group):
             # mount(8) runs `s3mount SOURCE MOUNTPOINT -o …` for a line of type fuse.s3mount in fstab.
             arguments.insert(0, "mount")
         extra["standalone_mode"] = False
-        try:
-            code = super().main(arguments, prog_name or "s3mount", **extra)
-        except click.UsageError as error:
-            command = error.ctx.command_path if error.ctx is not None else "s3mount"
-            _fail(f"{error.format_message()} (see {command} --help)", EXIT_USAGE)
-        except click.ClickException as error:
-            _fail(error.format_message(), error.exit_code)
-        except (click.Abort, KeyboardInterrupt):
-            _fail("interrupted", EXIT_INTERRUPTED)
-        except S3mountError as error:
-            _fail(str(error), exit_code_of(error))
-        except Exception as error:  # noqa: BLE001 - the last resort; the traceback is kept in the log file
-            # Imported only here: with logging and its files it is a third of what a command takes to start.
-            from s3mount.cli.log import record_unexpected
+        command = super().main
+        sys.exit(exit_code_after(lambda: command(arguments, prog_name or "s3mount", **extra)))
 
-            path = record_unexpected(error)
-            _fail(f"unexpected {type(error).__name__}: {error} (details in {path})", EXIT_FAILED)
-        sys.exit(code if isinstance(code, int) else 0)
+
+def exit_code_after(run: Callable[[], object]) -> int:
+    """What the process is to end with when it has run that; how it failed is said on stderr, in one line."""
+    try:
+        code = run()
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx is not None else "s3mount"
+        return _failed(f"{error.format_message()} (see {command} --help)", EXIT_USAGE)
+    except click.ClickException as error:
+        return _failed(error.format_message(), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _failed("interrupted", EXIT_INTERRUPTED)
+    except S3mountError as error:
+        return _failed(str(error), exit_code_of(error))
+    except Exception as error:  # noqa: BLE001 - the last resort; the traceback is kept in the log file
+        # Imported only here: with logging and its files it is a third of what a command takes to start.
+        from s3mount.cli.log import record_unexpected
+
+        path = record_unexpected(error)
+        return _failed(f"unexpected {type(error).__name__}: {error} (details in {path})", EXIT_FAILED)
+    return code if isinstance(code, int) else 0
 
 
 def exit_code_of(error: S3mountError) -> int:
@@ -98,9 +106,9 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _fail(text: str, code: int) -> NoReturn:
+def _failed(text: str, code: int) -> int:
     click.echo(f"s3mount: {one_line(text)}", err=True)
-    sys.exit(code)
+    return code
 
 
 @click.group(cls=S3mountGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -117,4 +125,7 @@ def main() -> NoReturn:
         # A pipe of Windows has the code page of an old program, in which most names cannot be written.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    s3mount.main()
+    try:
+        s3mount.main()
+    except SystemExit as end:
+        end_process(end.code if isinstance(end.code, int) else EXIT_FAILED)

@@ -21,7 +21,7 @@ LOG_BYTES_MAX: Final = 4 << 20
 LOG_FILES_KEPT: Final = 3
 _FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _LEVEL_OF_LIBRARIES: Final = logging.WARNING
-_LIBRARIES: Final = ("botocore", "boto3", "s3transfer", "urllib3")
+_LIBRARIES: Final = ("botocore", "urllib3")
 
 
 def log_to(path: Path | None, level: str) -> None:

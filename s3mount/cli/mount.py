@@ -12,8 +12,9 @@ from typing import Any, Final, NoReturn
 
 import click
 
+from s3mount import garbage
 from s3mount.cli.find import place_of
-from s3mount.cli.group import exit_code_of, one_line
+from s3mount.cli.group import exit_code_after, exit_code_of, one_line
 from s3mount.cli.log import LOG_NAME, log_to
 from s3mount.cli.preflight import (
     check_fuse,
@@ -133,7 +134,7 @@ def make_request(
 
 
 def _endpoint_of(environment: Mapping[str, str]) -> dict[str, str]:
-    """The endpoint that boto3 would take from the environment: it decides which state folder is meant."""
+    """The endpoint that botocore would take from the environment: it decides which state folder is meant."""
     if environment.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
         return {}
     url = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
@@ -145,7 +146,12 @@ def mount_in_background(request: MountRequest, environment: Mapping[str, str] | 
     config = request.config()
     _check(config)
     try:
-        start_detached(request.arguments(), log_path=config.state_dir / LOG_NAME, environment=environment)
+        start_detached(
+            request.arguments(),
+            log_path=config.state_dir / LOG_NAME,
+            environment=environment,
+            serve=lambda ready: exit_code_after(lambda: serve_here(request, ready, is_background=True)),
+        )
     except StartFailed:
         if find_mount(config.mountpoint) is not None:
             detach(config.mountpoint, lazy=True)
@@ -156,10 +162,12 @@ def serve_here(request: MountRequest, ready: ReadyPipe, *, is_background: bool) 
     """Serve the mount in this process, which ends with it and with its exit code."""
     try:
         config = request.config()
-        _check(config)
-        check_s3_client()
-        log_to(config.state_dir / LOG_NAME if is_background else None, config.log_level)
-        _load_serve()(config, ready.ready)
+        # Until the mount has its S3 client.
+        with garbage.left_alone():
+            _check(config)
+            check_s3_client()
+            log_to(config.state_dir / LOG_NAME if is_background else None, config.log_level)
+            _load_serve()(config, ready.ready)
     except StoreError as error:
         refused = BucketUnavailable(f"cannot use {request.source}: {error}; {what_to_do(error)}")
         ready.failed(one_line(str(refused)), refused.exit_code)

@@ -81,7 +81,7 @@ def check_fuse(*, allow_other: bool, device: Path = FUSE_DEVICE, conf: Path = FU
 
 
 def check_s3_client() -> None:
-    """Raises MountError when boto3 or awscrt cannot be loaded; loading them is most of what a start takes."""
+    """Raises MountError when botocore or awscrt cannot be loaded; loading them is most of what a start takes."""
     try:
         importlib.import_module("s3mount.store.s3")
     except (ImportError, OSError) as error:

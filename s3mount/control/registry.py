@@ -6,10 +6,9 @@ stale; it is kept while the dead mount is still in the mount table and removed a
 """
 
 import contextlib
-import hashlib
 import json
 import os
-import tempfile
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -20,7 +19,7 @@ from s3mount.control.mount_table import find_mount
 from s3mount.control.processes import is_running
 from s3mount.errors import MountError
 from s3mount.host import PROCESS_HOLDS_DRIVE
-from s3mount.private import check_folder, make_folder
+from s3mount.private import check_folder, make_folder, open_file
 
 _FOLDER: Final = "mounts"
 
@@ -80,15 +79,20 @@ class Registry:
 
     def add(self, entry: MountEntry) -> None:
         """Make the mount known, atomically. Call prepare() before. Raises OSError."""
-        with tempfile.NamedTemporaryFile("w", dir=self._folder, suffix=".new", delete=False) as file:
+        mountpoint = Path(entry.mountpoint)
+        draft = self._file(mountpoint, entry.pid, ".new")
+        with open(draft, "w", opener=open_file) as file:
             json.dump(asdict(entry), file)
-        os.replace(file.name, self._file(Path(entry.mountpoint), entry.pid, ".json"))
+        os.replace(draft, self._file(mountpoint, entry.pid, ".json"))
 
     def remove(self, entry: MountEntry) -> None:
         """Forget the mount and its socket; an entry already gone is no error."""
-        for suffix in (".json", ".sock"):
-            with contextlib.suppress(OSError):
-                self._file(Path(entry.mountpoint), entry.pid, suffix).unlink(missing_ok=True)
+        # Looked for, since another version may have named it.
+        for file in self._folder.glob(f"*-{entry.pid}.json"):
+            if _read_entry(file) == entry:
+                for path in (file, file.with_suffix(".sock")):
+                    with contextlib.suppress(OSError):
+                        path.unlink(missing_ok=True)
 
     def entries(self) -> list[MountEntry]:
         """Every mount whose process lives or that is still in the mount table, oldest first. Cleans up the rest.
@@ -112,8 +116,7 @@ class Registry:
         return max(at_path, key=lambda entry: (entry.is_alive, entry.started_ns), default=None)
 
     def _file(self, mountpoint: Path, pid: int, suffix: str) -> Path:
-        digest = hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:12]
-        return self._folder / f"{digest}-{pid}{suffix}"
+        return self._folder / f"{zlib.crc32(os.fsencode(mountpoint)):08x}-{pid}{suffix}"
 
 
 def _read_entry(file: Path) -> MountEntry | None:

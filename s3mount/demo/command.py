@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import click
@@ -155,12 +155,12 @@ def _is_free(port: int) -> bool:
 
 @contextlib.contextmanager
 def _s3_client(folder: DemoFolder, endpoint_url: str) -> Iterator["S3Client"]:
-    """Plain boto3, as any other S3 tool would look at the bucket."""
-    import boto3
+    """Plain botocore, as any other S3 tool would look at the bucket."""
+    import botocore.session
     from botocore.client import Config
 
     access_key, secret_key = folder.keys()
-    client = boto3.client(
+    client: Any = botocore.session.Session().create_client(
         "s3",
         endpoint_url=endpoint_url,
         aws_access_key_id=access_key,

@@ -3,16 +3,19 @@
 Chosen by the package. Threads: any. A `number` is a file descriptor; every function that takes one raises OSError.
 """
 
-import ctypes
 import errno
 import fcntl
+import functools
 import os
 import select
 import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import ctypes
 
 assert sys.platform != "win32"
 
@@ -29,7 +32,6 @@ _FALLOC_FL_KEEP_SIZE: Final = 1
 _FALLOC_FL_PUNCH_HOLE: Final = 2
 # sys/fcntl.h of macOS, whose fsync(2) stops at the disk's own cache.
 _F_FULLFSYNC: Final = 51
-_libc: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 AnyPath = str | os.PathLike[str]
 
@@ -67,10 +69,21 @@ def allocate(number: int, start: int, end: int) -> None:
     _fallocate(number, _FALLOC_FL_KEEP_SIZE, start, end)
 
 
+@functools.cache
+def _libc() -> "ctypes.CDLL | None":
+    # Here, since a command that only asks a mount something has no use for it.
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
 def _fallocate(number: int, mode: int, start: int, end: int) -> None:
-    if _libc is None:
+    libc = _libc()
+    if libc is None:
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-    while _libc.fallocate(number, mode, ctypes.c_int64(start), ctypes.c_int64(end - start)) != 0:
+    import ctypes
+
+    while libc.fallocate(number, mode, ctypes.c_int64(start), ctypes.c_int64(end - start)) != 0:
         code = ctypes.get_errno()
         if code != errno.EINTR:
             raise OSError(code, os.strerror(code))
@@ -105,11 +118,12 @@ def sync_folder(path: Path) -> None:
 
 def sync_filesystem(path: Path) -> bool:
     """Everything written to the file system of that folder survives power loss on return. False: not possible."""
-    if _libc is None:
+    libc = _libc()
+    if libc is None:
         return False
     number = os.open(path, os.O_RDONLY)
     try:
-        return bool(_libc.syncfs(number) == 0)
+        return bool(libc.syncfs(number) == 0)
     finally:
         os.close(number)
 

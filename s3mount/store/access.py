@@ -43,6 +43,6 @@ def _ask(client: "S3Client", settings: StoreSettings, context: ErrorContext) -> 
     reply = client.list_objects_v2(Bucket=settings.bucket, Prefix=settings.prefix, MaxKeys=1)
     region = reply["ResponseMetadata"]["HTTPHeaders"].get(REGION_HEADER)
     if settings.endpoint_url is None and region and region != client.meta.region_name:
-        # boto3 followed the redirect; uploads, which do not go through boto3, would fail.
+        # botocore followed the redirect; uploads, which do not go through botocore, would fail.
         return context.refusal("ListObjectsV2", "PermanentRedirect", 301, region=region)
     return None

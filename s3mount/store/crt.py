@@ -47,7 +47,7 @@ FEWEST_RETRIES = S3RetryConfig(max_retries=1, initial_bucket_capacity=1)
 
 
 def is_not_utf8(error: Exception) -> bool:
-    """Other tools store metadata that is not UTF-8, which awscrt cannot decode and boto3 reads as Latin-1."""
+    """Other tools store metadata that is not UTF-8, which awscrt cannot decode and botocore reads as Latin-1."""
     return isinstance(error, AwsCrtError) and error.name == "AWS_ERROR_CRT_CALLBACK_EXCEPTION"
 
 

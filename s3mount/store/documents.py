@@ -1,6 +1,6 @@
 """The XML documents that S3's requests and replies carry, to and from our values. Pure.
 
-Used by S3Store for what it sends through awscrt; boto3 has its own. Some servers put the elements in a namespace and
+Used by S3Store for what it sends through awscrt; botocore has its own. Some servers put the elements in a namespace and
 some do not.
 """
 

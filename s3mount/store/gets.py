@@ -1,7 +1,7 @@
 """GetObject: ranges and whole objects of one version, their length and, where S3 tells it, their checksum compared.
 
-Owned by S3Store, used from many threads. Small replies come through awscrt, which takes a third of boto3's CPU time for
-each request; large ones through boto3, which takes half of awscrt's for each byte.
+Owned by S3Store, used from many threads. Small replies come through awscrt, which takes a third of botocore's CPU time
+for each request; large ones through botocore, which takes half of awscrt's for each byte.
 """
 
 import contextlib

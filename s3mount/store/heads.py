@@ -39,7 +39,7 @@ class Heads:
     def __init__(self, settings: StoreSettings, boto: s3_client.Boto, sender: Sender) -> None:
         self._bucket = settings.bucket
         self._prefix = settings.prefix
-        self._asker = boto.asker
+        self._boto = boto
         self._sender = sender
         self._not_utf8 = ThreadPoolExecutor(NOT_UTF8_THREADS, thread_name_prefix="heads")
 
@@ -86,7 +86,7 @@ class Heads:
         self._not_utf8.submit(ask)
 
     def _ask_boto(self, key: ObjectKey) -> Mapping[str, str]:
-        reply = self._asker.head_object(Bucket=self._bucket, Key=self._prefix + key)
+        reply = self._boto.asker.head_object(Bucket=self._bucket, Key=self._prefix + key)
         return reply["ResponseMetadata"]["HTTPHeaders"]
 
     def close(self) -> None:
@@ -172,7 +172,7 @@ class _UnderWay:
         if isinstance(outcome, Exception):
             if is_not_utf8(outcome):
                 self._sent[number], done = tried, self._done
-                tried.at_s = float("inf")  # boto3 knows its own deadline
+                tried.at_s = float("inf")  # botocore knows its own deadline
                 self._heads.ask_boto_soon(tried.key, lambda outcome: done.put((number, outcome)))
             else:
                 self._failed(tried, outcome)

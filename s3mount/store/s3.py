@@ -1,8 +1,8 @@
 """ObjectStore over any S3: the contract of store/base.py, method by method.
 
 Made by open_store for the composition root; used by the cache, the write-back loop and the listing code from many
-threads. Requests with small replies go through awscrt; GET, which boto3 is faster at, and what is rare through boto3.
-Keeps no copy of what it reads.
+threads. Requests with small replies go through awscrt; GET, which botocore is faster at, and what is rare through
+botocore. Keeps no copy of what it reads.
 """
 
 import base64

@@ -1,16 +1,16 @@
-"""Builds the boto3 client of a store: configuration, credentials, time-outs, request counting.
+"""Builds the botocore clients of a store: configuration, credentials, time-outs, request counting.
 
-Called once by open_store. The client is used from many threads; it does not retry (store/retry.py does).
+Called once by open_store. The clients are used from many threads; they do not retry (store/retry.py does). They are what
+boto3 makes too; its own helpers for files would take as long to load as a tenth of all this.
 """
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import boto3
 import botocore.session
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
@@ -28,18 +28,42 @@ from s3mount.store.settings import StoreSettings
 DEFAULT_REGION = "us-east-1"
 
 
-@dataclass(frozen=True)
 class Boto:
-    """Two clients that differ in their time-outs, `asker` for requests that change nothing, and where their parts came
-    from. `credentials` None: none were found, every request will say so.
-    `base_url`: what an object's URL begins with, up to the key."""
+    """Two clients that differ in their time-outs, and where their parts came from. `credentials` None: none were found,
+    every request will say so. `base_url`: what an object's URL begins with, up to the key."""
 
-    client: "S3Client"
-    asker: "S3Client"
-    base_url: str
-    credentials: RereadCredentials | None
-    region: str
-    ca_bundle: str | None
+    def __init__(
+        self,
+        client: "S3Client",
+        make_asker: Callable[[], "S3Client"],
+        *,
+        base_url: str,
+        credentials: RereadCredentials | None,
+        region: str,
+        ca_bundle: str | None,
+    ) -> None:
+        self.client = client
+        self.base_url = base_url
+        self.credentials = credentials
+        self.region = region
+        self.ca_bundle = ca_bundle
+        self._make_asker = make_asker
+        self._asker: S3Client | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def asker(self) -> "S3Client":
+        """For requests that change nothing and that somebody waits for. Made at its first use, which is rare."""
+        with self._lock:
+            if self._asker is None:
+                self._asker = self._make_asker()
+            return self._asker
+
+    def close(self) -> None:
+        self.client.close()
+        with self._lock:
+            if self._asker is not None:
+                self._asker.close()
 
 
 def find_credentials(profile: str | None) -> Credentials | None:
@@ -55,11 +79,8 @@ def build(settings: StoreSettings, count: Callable[[str], None]) -> Boto:
     found = core.get_component("credential_provider").load_credentials()
     provider = RereadProvider(found, lambda: find_credentials(settings.profile))
     core.register_component("credential_provider", provider)
-    loader = _loader(tuple(core.get_component("data_loader").search_paths))
-    session = boto3.Session(botocore_session=core, region_name=settings.region)
-    # Only now, for boto3 adds a folder of its own to what it finds there.
-    core.register_component("data_loader", loader)
-    region = session.region_name or DEFAULT_REGION
+    core.register_component("data_loader", _loader(tuple(core.get_component("data_loader").search_paths)))
+    region = settings.region or core.get_config_variable("region") or DEFAULT_REGION
     config = Config(
         signature_version="s3v4",
         connect_timeout=settings.connect_timeout_s,
@@ -76,23 +97,30 @@ def build(settings: StoreSettings, count: Callable[[str], None]) -> Boto:
         # Half the deadline, so that one more try fits in.
         read_timeout=settings.asking_deadline_s / 2,
     )
-    with _endpoint_judged():
-        client, asker = (
-            session.client("s3", region_name=region, endpoint_url=settings.endpoint_url, config=one)
-            for one in (config, config.merge(impatient))
-        )
-    if "@" in urlsplit(client.meta.endpoint_url).netloc:
-        # Errors show the address and the index keeps it; the command line's was looked at before.
-        raise UsageError("the endpoint of the AWS configuration holds a user name or password: give keys instead")
 
     def count_request(event_name: str, **_: Any) -> None:
         # The event is "before-send.s3.GetObject"; it comes again when botocore follows a redirect.
         count(event_name.rpartition(".")[2])
 
-    for one in (client, asker):
-        one.meta.events.register("before-send.s3", count_request)
-    base_url = _find_base_url(client, settings.bucket)
-    return Boto(client, asker, base_url, provider.current, region, core.get_config_variable("ca_bundle"))
+    def make(config: Config) -> Any:
+        made: Any = core.create_client("s3", region_name=region, endpoint_url=settings.endpoint_url, config=config)
+        made.meta.events.register("before-send.s3", count_request)
+        return made
+
+    with _endpoint_judged():
+        client = make(config)
+    if "@" in urlsplit(client.meta.endpoint_url).netloc:
+        # Errors show the address and the index keeps it; the command line's was looked at before.
+        raise UsageError("the endpoint of the AWS configuration holds a user name or password: give keys instead")
+
+    return Boto(
+        client,
+        lambda: make(config.merge(impatient)),
+        base_url=_find_base_url(client, settings.bucket),
+        credentials=provider.current,
+        region=region,
+        ca_bundle=core.get_config_variable("ca_bundle"),
+    )
 
 
 @lru_cache(maxsize=1)

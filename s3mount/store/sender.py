@@ -1,4 +1,4 @@
-"""How one request is sent: through boto3 or awscrt, tried again within a deadline, its failure translated.
+"""How one request is sent: through botocore or awscrt, tried again within a deadline, its failure translated.
 
 Owned by S3Store, used from many threads. Does not know what the requests say.
 """
@@ -84,7 +84,7 @@ class Sender:
         return Attempts(self._settings.asking_deadline_for_s(reply_bytes), self._stopping, retries_silence=True)
 
     def send(self, operation: str, request: Callable[[], Result]) -> Result:
-        """One request through boto3, retried."""
+        """One request through botocore, retried."""
         return Attempts(self._settings.deadline_s(0), self._stopping).run(self.translated(operation, request))
 
     def send_hot(self, operation: str, body_bytes: int, request: Callable[[float], Result]) -> Result:
@@ -137,5 +137,4 @@ class Sender:
             crt, self._crt = self._crt, None
         if crt is not None:
             crt.close()
-        self._boto.client.close()
-        self._boto.asker.close()
+        self._boto.close()

@@ -55,7 +55,7 @@ def condition_headers(condition: Condition) -> dict[str, str]:
 
 
 def condition_arguments(condition: Condition) -> dict[str, str]:
-    """The same as arguments of a boto3 call."""
+    """The same as arguments of a botocore call."""
     return {name.replace("-", ""): value for name, value in condition_headers(condition).items()}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 # What S3, the index and the drive need, and what only some output needs.
 HEAVY = re.compile(
-    r"(boto3|botocore|awscrt|s3transfer|urllib3|sqlite3|mfusepy|cachetools|rich|logging"
+    r"(boto3|botocore|awscrt|s3transfer|urllib3|sqlite3|mfusepy|cachetools|rich|logging|ctypes|hashlib"
     r"|s3mount\.(config|model|metadata|store|index|cache|remote|writeback|vfs|bindings|check|demo|selftest|mount))(\.|$)"
 )
 

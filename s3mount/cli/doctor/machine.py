@@ -31,7 +31,7 @@ def python(version: tuple[int, int] = sys.version_info[:2]) -> Diagnosis:
 def s3_client() -> Diagnosis:
     def load() -> str:
         check_s3_client()
-        return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("boto3", "awscrt"))
+        return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("botocore", "awscrt"))
 
     return judged("S3 client", load)
 

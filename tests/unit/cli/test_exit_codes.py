@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 import s3mount as s3mount_package
 from s3mount import __version__
+from s3mount.cli import group
 from s3mount.cli import mount as mount_module
 from s3mount.cli.group import EXIT_CODES, main, s3mount
 from s3mount.config import MountConfig
@@ -206,6 +207,7 @@ def test_a_name_that_the_output_cannot_show_is_no_failure(monkeypatch: pytest.Mo
     pipe = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(pipe, encoding="cp1252"))
     monkeypatch.setattr(sys, "argv", ["s3mount", "--version"])
+    monkeypatch.setattr(group, "end_process", sys.exit)
     with pytest.raises(SystemExit):
         main()
     click.echo("ü中")

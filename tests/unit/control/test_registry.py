@@ -44,6 +44,21 @@ def test_a_dead_process_is_stale_and_cleaned(tmp_path: Path, registry: Registry)
     assert list((tmp_path / "mounts").iterdir()) == []
 
 
+def test_one_that_another_version_named_is_known_and_goes(tmp_path: Path, registry: Registry) -> None:
+    entry = fake_entry("/mnt/old")
+    registry.add(entry)
+    (file,) = (tmp_path / "mounts").iterdir()
+    other = file.with_name(f"0123456789ab-{entry.pid}.json")
+    file.rename(other)
+    other.with_suffix(".sock").touch()
+    beside = fake_entry("/mnt/beside")  # of the same process, as far as names tell
+    registry.add(beside)
+    assert registry.find(Path("/mnt/old")) == entry
+    registry.remove(entry)
+    assert registry.entries() == [beside]
+    assert len(list((tmp_path / "mounts").iterdir())) == 1
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="start times come from /proc")
 def test_a_pid_used_again_is_stale(registry: Registry) -> None:
     registry.add(fake_entry("/mnt/old", pid=os.getpid(), started="1"))

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import botocore.loaders
 import botocore.session
@@ -38,7 +39,7 @@ def test_base_url(endpoint: Endpoint, settings: StoreSettings, base_url: str) ->
         assert boto.base_url == base_url
         assert boto.region == (settings.region or "us-east-1")
     finally:
-        boto.client.close()
+        boto.close()
     assert sent == []
 
 
@@ -47,7 +48,7 @@ def test_without_credentials_the_client_is_made_all_the_same(
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     boto = s3_client.build(StoreSettings("photos"), lambda _: None)
-    boto.client.close()
+    boto.close()
     assert boto.credentials is None
     assert boto.base_url == "https://photos.s3.amazonaws.com/"
 
@@ -65,8 +66,7 @@ def test_descriptions_of_other_services_are_not_looked_for(
 
     monkeypatch.setattr(os, "listdir", note)
     boto = s3_client.build(StoreSettings("photos"), lambda _: None)
-    boto.client.close()
-    boto.asker.close()
+    boto.close()
     assert any(folder.endswith("s3") for folder in looked_into)
     assert len(looked_into) < 10
 
@@ -89,6 +89,25 @@ def test_a_description_of_s3_in_the_configured_folder_counts(
     (version / "service-2.json").write_text(json.dumps(own))
     monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
     boto = s3_client.build(StoreSettings("photos"), lambda _: None)
-    boto.client.close()
-    boto.asker.close()
+    boto.close()
     assert boto.client.meta.service_model.documentation == "of this store"
+
+
+def test_the_second_client_is_made_when_it_is_asked_for(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start would pay for it, and few mounts use it."""
+    made: list[object] = []
+    create_client = botocore.session.Session.create_client
+
+    def note(self: botocore.session.Session, *arguments: Any, **keywords: Any) -> Any:
+        made.append(create_client(self, *arguments, **keywords))
+        return made[-1]
+
+    monkeypatch.setattr(botocore.session.Session, "create_client", note)
+    boto = s3_client.build(StoreSettings("photos"), lambda _: None)
+    try:
+        assert made == [boto.client]
+        assert boto.asker is boto.asker
+        assert made == [boto.client, boto.asker]
+        assert boto.asker.meta.config.read_timeout < boto.client.meta.config.read_timeout
+    finally:
+        boto.close()
