@@ -29,7 +29,7 @@ class Worker:
         self._requests: dict[str, Callable[..., Any]] = {
             name: getattr(self, name)
             for name in ("make_dir", "put", "append", "content", "stat", "set_attributes", "names", "move", "delete",
-                         "owed", "drain")
+                         "mount_point", "owed", "drain")
         }  # fmt: skip
 
     def answer(self, line: str) -> dict[str, Any]:
@@ -72,6 +72,10 @@ class Worker:
 
     def delete(self, path: str) -> None:
         self._volume.delete(path)
+
+    def mount_point(self) -> str:
+        """What leads to the volume that answers here; "" for nothing."""
+        return self._volume.facts.mount_point
 
     def owed(self) -> int:
         assert self._drive is not None
