@@ -91,9 +91,10 @@ NTSTATUS: dict[type[Exception], int] = {
 # Why S3 failed, where Windows has a word that makes a program offer to try again.
 NTSTATUS_OF_CAUSE: dict[type[BaseException], int] = {
     errors.Unreachable: 0xC00000C4,  # UNEXPECTED_NETWORK_ERROR
+    # Of one that waited for another's request, which S3 gave no answer either.
+    TimeoutError: 0xC00000C4,
     errors.Throttled: 0xC00000B5,  # IO_TIMEOUT
     errors.Denied: STATUS_ACCESS_DENIED,
-    TimeoutError: 0xC00000B5,
 }
 
 

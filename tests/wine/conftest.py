@@ -60,13 +60,13 @@ def s3mount(python: str, seaweed: S3Server) -> S3mount:
 
 @pytest.fixture
 def mount(start: Callable[..., WineProcess], seaweed: S3Server, tmp_path: Path) -> Callable[..., WineProcess]:
-    """Nothing goes up by itself within an hour."""
+    """By default nothing goes up by itself within an hour, which an option of the test's may change."""
 
-    def begin(bucket: str, place: str = "S:") -> WineProcess:
+    def begin(bucket: str, place: str = "S:", *options: str, endpoint_url: str = seaweed.endpoint_url) -> WineProcess:
         return start(
-            "tests.wine.command", "mount", "--foreground", f"--endpoint-url={seaweed.endpoint_url}",
-            f"--cache-dir={windows_path(tmp_path / 'cache')}", "--write-back-delay=1h", f"s3://{bucket}", place,
-            environment=seaweed.environment(),
+            "tests.wine.command", "mount", "--foreground", f"--endpoint-url={endpoint_url}",
+            f"--cache-dir={windows_path(tmp_path / 'cache')}", "--write-back-delay=1h", *options,
+            f"s3://{bucket}", place, environment=seaweed.environment(),
         )  # fmt: skip
 
     return begin

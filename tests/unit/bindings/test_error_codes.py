@@ -76,7 +76,12 @@ def test_ntstatus_of(error: errors.FsError, status: int) -> None:
 
 @pytest.mark.parametrize(
     ("cause", "status"),
-    [(Silent("y"), 0xC00000C4), (CredentialsExpired("y"), 0xC0000022), (errors.Missing("y"), 0xC0000185)],
+    [
+        (Silent("y"), 0xC00000C4),
+        (CredentialsExpired("y"), 0xC0000022),
+        (errors.Missing("y"), 0xC0000185),
+        (TimeoutError("y"), 0xC00000C4),
+    ],
 )
 def test_a_narrower_cause_is_heard_too(cause: Exception, status: int) -> None:
     error = errors.IOFailure("x")
