@@ -3,8 +3,10 @@
 import json
 from collections.abc import Callable
 
+import pytest
+
 from tests.support.s3_server import S3Server
-from tests.support.wine_process import WineProcess
+from tests.support.wine_process import COMMANDS_ONLY, PYTHONS, WineProcess
 from tests.wine.conftest import S3mount, keys
 
 
@@ -16,6 +18,7 @@ def dirty_files(s3mount: S3mount) -> int:
     return int(status["dirty_files"])
 
 
+@pytest.mark.parametrize("python", [*PYTHONS, COMMANDS_ONLY])
 def test_a_drive_is_mounted_followed_drained_and_unmounted(
     mount: Callable[[str], WineProcess], s3mount: S3mount, seaweed: S3Server
 ) -> None:
