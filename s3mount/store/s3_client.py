@@ -1,7 +1,7 @@
 """Builds the botocore clients of a store: configuration, credentials, time-outs, request counting.
 
-Called once by open_store. The clients are used from many threads; they do not retry (store/retry.py does). They are what
-boto3 makes too; its own helpers for files would take as long to load as a tenth of all this.
+Called once by open_store. The clients are used from many threads; they do not retry (store/retry.py does). boto3 makes
+the same; its own helpers for files would take as long to load as a tenth of all this.
 """
 
 import contextlib
