@@ -26,10 +26,11 @@ KIB = 1 << 10
 
 def until(condition: Callable[[], object], deadline_s: float = 5.0, what: str = "") -> None:
     """Return when `condition()` holds; fail after the deadline."""
-    end = time.monotonic() + deadline_s
+    end, pause_s = time.monotonic() + deadline_s, 0.001
     while not condition():
         assert time.monotonic() < end, f"never came true: {what or condition}"
-        time.sleep(0.005)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, 0.02)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """An index that walks have filled equals one that listings of each directory have filled, whatever the keys are and
 whatever others do in between (P9). `pytest --hypothesis-seed=N` repeats a run whose seed pytest printed."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tests.faults.bench import Bench
 from tests.support.entries import all_entries
 from tests.support.memory_store import MemoryStore
 
+EXAMPLES = int(os.environ.get("S3MOUNT_WALK_EXAMPLES", "15"))
+pytestmark = pytest.mark.timeout(60 + 2 * EXAMPLES)
 PARTS = st.sampled_from(["a", "b", "a-", "a.t", "a%key", "", "..", "é", "b0", "x" * 300])
 KEYS = st.builds(
     lambda parts, is_marker: "/".join(parts) + "/" * is_marker,
@@ -64,7 +67,7 @@ def change(memory: MemoryStore, changes: list[tuple[str, bool]]) -> None:
             memory.foreign_delete(key)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(first=st.lists(KEYS, max_size=30), changes=CHANGES, page_size=st.sampled_from([1, 2, 3, 7, 1000]))
 def test_walks_find_what_listings_find(first: list[str], changes: list[tuple[str, bool]], page_size: int) -> None:
     memory = MemoryStore(page_size=page_size)
@@ -93,7 +96,7 @@ def test_walks_find_what_listings_find(first: list[str], changes: list[tuple[str
             listed.close()
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     first=st.lists(KEYS, max_size=30), changes=CHANGES, page_size=st.sampled_from([1, 2, 3, 7, 1000]),
     pages_max=st.sampled_from([1, 64]),

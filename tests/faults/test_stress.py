@@ -106,7 +106,7 @@ def test_many_threads(make_bench: Make, fault: Moment | None) -> None:
                 bench.store.fail(operation, key, moment=fault)
 
         bench.store.watch = watch
-    until_s = time.monotonic() + float(os.environ.get("S3MOUNT_TEST_SECONDS", "2"))
+    until_s = time.monotonic() + float(os.environ.get("S3MOUNT_TEST_SECONDS", "1"))
     vandals = [Vandal(bench, f"{seed} {n}") for n in range(THREADS)]
     threads = [threading.Thread(target=vandal.run, args=(until_s,), daemon=True) for vandal in vandals]
     for thread in threads:

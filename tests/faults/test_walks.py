@@ -390,9 +390,10 @@ def test_what_a_walk_found_is_fresh_for_no_longer_than_promised(
     until(lambda: "new" in bench.names("/t/d0007"), 3)
 
 
-def test_a_moved_tree_is_listed_ahead(bench: Bench) -> None:
+def test_a_moved_tree_is_listed_ahead(make_bench: Make) -> None:
     """Each directory must be known before it hands its move down."""
-    keys = fill(bench.memory, directories=300, files=5)
+    bench = make_bench(page_size=300)
+    keys = fill(bench.memory, directories=100, files=5)
     bench.fs.rename("/t", "/u")
     bench.drain()
     assert bench.bucket() == {key.replace("t/", "u/"): b"x" for key in keys}

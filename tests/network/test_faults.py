@@ -14,7 +14,7 @@ from tests.network.conftest import NetworkBench
 from tests.support.fault_proxy import Fault, Rule
 
 SMALL = bytes(range(256)) * 64
-LARGE = os.urandom(20 * MIB)
+LARGE = os.urandom(9 * MIB)  # two parts
 REPLY_FAULTS = (Fault.LOST_REPLY, Fault.RESET_BEFORE)
 
 

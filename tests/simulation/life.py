@@ -31,6 +31,7 @@ SIZE_MAX = 12_000
 PART_BYTES = 2_000
 FAULT_SHARE = 0.08
 DRAIN_S = 3600.0
+UPLOADS_GONE_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -361,8 +362,8 @@ class Life:
         assert self.bench.bucket() == tree, "the bucket is not what the tree shows"
         assert not self.bench.oddities()
         self.bench.restart()
-        self.world.sleep(600)  # uploads whose id or whose abort was lost are found by the next mount
-        assert not self.memory.uploads(), "uploads are left behind"
+        # Uploads whose id or whose abort was lost are found by the next mount.
+        assert self.world.wait(lambda: not self.memory.uploads(), UPLOADS_GONE_S), "uploads are left behind"
         self.bench.drive.close()
 
 

@@ -25,11 +25,11 @@ from tests.simulation.model import Crash, Mark, Model
 from tests.support.crash_disk import CrashDisk
 from tests.support.faulty_store import Moment
 
-SEEDS = int(os.environ.get("S3MOUNT_SIM_SEEDS", "40"))
+SEEDS = int(os.environ.get("S3MOUNT_SIM_SEEDS", "24"))
 FIRST = int(os.environ.get("S3MOUNT_SIM_SEED", "0"))
 LIVES = 4
 STEPS_MAX = 40
-TURNS_MAX = 1200
+TURNS_MAX = 700
 # A power cut is made at one of so many of the last events.
 EVENTS_BACK = 300
 
