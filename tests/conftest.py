@@ -1,8 +1,10 @@
 """Servers that all tests share: started at first use, stopped at the end of the run."""
 
+import gc
 import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,10 @@ from hypothesis import HealthCheck, settings
 from tests.support.s3_server import S3Server, bucket_count, drop_buckets, run_ministack, run_seaweed
 
 # Hundreds of s3mount processes are started. Where Python is told to keep no bytecode, each of them would compile the
-# package again: a third of a mount's CPU time until it answers.
+# package again: a third of a mount's CPU time until it answers. And pytest would rewrite the assertions of 200 modules
+# anew in each of its processes, which is most of what it does before the first test.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Under nohup(1) it is ignored, by every process started from here too; some tests send it to a mount. The tests that
 # scripts/test-windows runs load this too, where there is none.
@@ -22,6 +26,17 @@ if hasattr(signal, "SIGHUP"):
 # How long an example takes says more of the machine's other work than of ours; pytest-timeout catches what hangs.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Thousands of tests are 200 000 objects that stay: garbage collection need not look at them, then or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")

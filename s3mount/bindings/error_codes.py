@@ -91,19 +91,18 @@ NTSTATUS: dict[type[Exception], int] = {
 # Why S3 failed, where Windows has a word that makes a program offer to try again.
 NTSTATUS_OF_CAUSE: dict[type[BaseException], int] = {
     errors.Unreachable: 0xC00000C4,  # UNEXPECTED_NETWORK_ERROR
+    # Of one that waited for another's request, which S3 gave no answer either.
+    TimeoutError: 0xC00000C4,
     errors.Throttled: 0xC00000B5,  # IO_TIMEOUT
     errors.Denied: STATUS_ACCESS_DENIED,
-    TimeoutError: 0xC00000B5,
 }
 
 
 def ntstatus_of(error: FsError) -> int:
     """The status for `error`: by its cause, then as errno_of; a bare FsError is an error of the device."""
-    of_cause = NTSTATUS_OF_CAUSE.get(type(error.__cause__)) if error.__cause__ is not None else None
-    if of_cause is not None:
-        return of_cause
-    for kind in type(error).__mro__:
-        code = NTSTATUS.get(kind)
-        if code is not None:
-            return code
+    for table, found in ((NTSTATUS_OF_CAUSE, error.__cause__), (NTSTATUS, error)):
+        for kind in type(found).__mro__:
+            code = table.get(kind)
+            if code is not None:
+                return code
     return STATUS_IO_DEVICE_ERROR

@@ -15,6 +15,7 @@ from typing import Any
 from s3mount.bindings import lowlevel_abi as abi
 from s3mount.bindings.fuse import FuseCallbacks
 from s3mount.bindings.invalidation import Invalidation
+from s3mount.bindings.kernel_readahead import start_raising
 from s3mount.bindings.mount_options import IO_BYTES_MAX, MountOptions, library_of, mount_options
 from s3mount.bindings.mount_point import StderrCapture, check_mountpoint
 from s3mount.bindings.served import Ready, ServedFileSystem
@@ -114,6 +115,8 @@ def _serve(filesystem: ServedFileSystem, mountpoint: str, options: MountOptions,
         try:
             abi.set_signal_handlers(session)
             invalidation.start()
+            if sys.platform == "linux":
+                start_raising(os.path.abspath(mountpoint))
             # The folder that it was started in must not stay in use for as long as the mount lives.
             os.chdir("/")
             return abi.session_loop(

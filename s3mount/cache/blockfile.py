@@ -318,20 +318,20 @@ class BlockFile:
         self.epoch += 1
         self.flights.clear()
 
-    def fill_locked(self, flight: Flight, data: Buffer, room: Reservation | None) -> None:
-        """Write fetched bytes where bytes are still missing, if the flight is of this epoch. Raises OSError."""
+    def fill_locked(self, flight: Flight, start: int, data: Buffer, room: Reservation | None) -> None:
+        """Write what the flight brought for `start` on, where still missing, if it is of this epoch. Raises OSError."""
         is_lost = self.dirty.within(self.lazy.length, flight.end)  # and would be zeros in a longer file (damage.py)
         if self.is_retired or flight.epoch != self.epoch or room is None or is_lost:
             return
         view = memoryview(data)
-        for start, end in self.present.missing(flight.start, flight.end):
-            piece = view[start - flight.start : end - flight.start]
-            self._unseal_locked(start, end)
-            self.lazy.pwrite(piece, start)
-            self.seals.add(start, piece)
-            self._hold_locked(start, end, room)
-            self._filled_unsaved += end - start
-        if self._filled_unsaved >= FILLED_UNSAVED_BYTES_MAX or flight.start == 0:
+        for low, high in self.present.missing(start, start + len(view)):
+            piece = view[low - start : high - start]
+            self._unseal_locked(low, high)
+            self.lazy.pwrite(piece, low)
+            self.seals.add(low, piece)
+            self._hold_locked(low, high, room)
+            self._filled_unsaved += high - low
+        if start + len(view) == flight.end and (self._filled_unsaved >= FILLED_UNSAVED_BYTES_MAX or flight.start == 0):
             self.save_locked()
 
     def drop_locked(self, start: int, end: int) -> None:

@@ -76,7 +76,7 @@ class Disk(Protocol):
     def list(self) -> Iterator[Ino]: ...
 
     def fsync_directory(self, ino: Ino) -> None:
-        """The file's name survives power loss on return."""
+        """The file's name, or that there is none, survives power loss on return."""
 
     def sync_all(self) -> bool:
         """Everything written to the directory's filesystem survives power loss on return. False: not possible here."""
@@ -139,16 +139,17 @@ class LocalFile:
 
 
 class LocalDisk:
-    """One file per inode under `directory`, named by its number in hex, spread over 256 folders."""
+    """One file per inode under `directory`, named by its number in hex, spread over 256 folders. They are made when
+    first needed, and stay: most drives begin with few files, and end with few."""
 
     def __init__(self, directory: Path):
-        """Make the directory and its folders, readable by the owner alone and safe against power loss. Raises OSError
-        when that fails."""
+        """Make the directory, readable by the owner alone; it and the folders in it are safe against power loss on
+        return. Raises OSError when that fails."""
         self._directory = directory
+        # Of which the names may be lost with power. Added to before the folder is there for others to use.
+        self._unsynced_folders: set[Path] = set()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
-        for number in range(FOLDERS):
-            (directory / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
         host.sync_folder(directory)
         host.sync_folder(directory.parent)
         self._can_punch = self._probe()
@@ -175,7 +176,16 @@ class LocalDisk:
 
     def open(self, ino: Ino, *, create: bool) -> LocalFile:
         flags = _OPEN_FLAGS | (os.O_CREAT if create else 0)
-        return LocalFile(host.open_sparse(f"{self._directory}/{ino % FOLDERS:02x}/{ino:x}", flags))
+        path = f"{self._directory}/{ino % FOLDERS:02x}/{ino:x}"
+        try:
+            return LocalFile(host.open_sparse(path, flags))
+        except FileNotFoundError:
+            if not create:
+                raise
+        folder = self._path(ino).parent
+        self._unsynced_folders.add(folder)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return LocalFile(host.open_sparse(path, flags))
 
     def length(self, ino: Ino) -> int | None:
         try:
@@ -188,12 +198,18 @@ class LocalDisk:
 
     def list(self) -> Iterator[Ino]:
         for number in range(FOLDERS):
-            for name in os.listdir(self._directory / f"{number:02x}"):
-                with contextlib.suppress(ValueError):
-                    yield Ino(int(name, 16))
+            with contextlib.suppress(FileNotFoundError):
+                for name in os.listdir(f"{self._directory}/{number:02x}"):
+                    with contextlib.suppress(ValueError):
+                        yield Ino(int(name, 16))
 
     def fsync_directory(self, ino: Ino) -> None:
-        host.sync_folder(self._path(ino).parent)
+        folder = self._path(ino).parent
+        with contextlib.suppress(FileNotFoundError):  # nor was there ever a name in it
+            host.sync_folder(folder)
+        if folder in self._unsynced_folders:
+            host.sync_folder(self._directory)
+            self._unsynced_folders.discard(folder)
 
     def sync_all(self) -> bool:
         return host.sync_filesystem(self._directory)

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 FETCH_THREADS = 16
 IN_FLIGHT_BYTES_MAX = 64 << 20
+# What is written into a file at once, its lock held. So little stays in the processor's cache until its checksum is
+# made; with 1 MiB at once a cold read took 1.3 times as long, with all of a block 1.8 times.
+LANDING_BYTES = 256 << 10
 # Longer than any store's own deadline for the requests queued before this one.
 FLIGHT_WAIT_S_MAX = 900.0
 CLOSE_DEADLINE_S = 30.0
@@ -202,13 +205,16 @@ class Fetcher:
         return self._store.get(remote.key, start=flight.start, end=flight.end, if_match=remote.etag)
 
     def _land(self, file: BlockFile, flight: Flight, data: Body, room: Reservation | None) -> None:
-        with file.lock:
-            try:
-                if len(data) == flight.end - flight.start:
-                    file.fill_locked(flight, data, room)
-            except (OSError, FsError) as error:
-                log.warning("inode %d: fetched bytes cannot be kept: %s", file.ino, error)
-            finally:
+        """Slice by slice, so that who reads or writes other bytes of the file need not wait for all of it."""
+        try:
+            view = memoryview(data)
+            for at in range(0, len(data), LANDING_BYTES) if len(data) == flight.end - flight.start else ():
+                with file.lock:
+                    file.fill_locked(flight, flight.start + at, view[at : at + LANDING_BYTES], room)
+        except (OSError, FsError) as error:
+            log.warning("inode %d: fetched bytes cannot be kept: %s", file.ino, error)
+        finally:
+            with file.lock:
                 if flight in file.flights:
                     file.flights.remove(flight)
 

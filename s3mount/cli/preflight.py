@@ -85,7 +85,7 @@ def check_s3_client() -> None:
     try:
         importlib.import_module("s3mount.store.s3")
     except (ImportError, OSError) as error:
-        what_to_do = _NO_S3_CLIENT.get(sysconfig.get_platform(), "pip install 'botocore[crt]'")
+        what_to_do = _NO_S3_CLIENT.get(sysconfig.get_platform(), "pip install 'boto3[crt]'")
         raise MountError(f"the S3 client cannot be loaded ({error}): {what_to_do}") from error
 
 

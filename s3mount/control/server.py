@@ -32,6 +32,7 @@ CONNECTIONS_MAX: Final = 16
 REQUEST_DEADLINE_S: Final = 5.0
 SEND_DEADLINE_S: Final = 10.0
 CLOSE_DEADLINE_S: Final = 3.0
+REFUSAL_DEADLINE_S: Final = 1.0
 
 _ACCEPT_PAUSE_S: Final = 0.1
 
@@ -142,7 +143,7 @@ class ControlServer:
         connection.settimeout(REQUEST_DEADLINE_S)
         if not self._free_connections.acquire(blocking=False):
             with connection, contextlib.suppress(OSError):
-                connection.sendall(encode({"error": "too many commands are asking this mount at once; try again"}))
+                _refuse(connection, "too many commands are asking this mount at once; try again")
             return
         thread = threading.Thread(target=self._serve, args=(connection,), name="control", daemon=True)
         with self._threads_lock:
@@ -162,13 +163,13 @@ class ControlServer:
 
     def _answer(self, connection: socket.socket) -> None:
         if not self._channel.admits(connection):
-            _send(connection, {"error": "this mount belongs to another user"})
+            _refuse(connection, "this mount belongs to another user")
             return
         try:
             request = decode(_read_line(connection))
             operation = Operation(request.get("op"))
         except ValueError as error:
-            _send(connection, {"error": f"not understood: {error}"})
+            _refuse(connection, f"not understood: {error}")
             return
         try:
             result = self._run(operation, request, connection)
@@ -268,3 +269,15 @@ def _read_line(connection: socket.socket) -> bytes:
 def _send(connection: socket.socket, message: Mapping[str, object]) -> None:
     connection.settimeout(SEND_DEADLINE_S)
     connection.sendall(encode(message))
+
+
+def _refuse(connection: socket.socket, text: str) -> None:
+    """Answer what may not have been read to its end. Closing on unread words resets the connection, and on Windows the
+    reset takes away an answer that is not read yet: so the asker is listened to until it has the answer and leaves."""
+    _send(connection, {"error": text})
+    connection.shutdown(socket.SHUT_WR)
+    deadline = time.monotonic() + REFUSAL_DEADLINE_S
+    while (left_s := deadline - time.monotonic()) > 0:
+        connection.settimeout(left_s)
+        if not connection.recv(REQUEST_BYTES_MAX):
+            return

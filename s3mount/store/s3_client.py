@@ -1,12 +1,13 @@
 """Builds the botocore clients of a store: configuration, credentials, time-outs, request counting.
 
-Called once by open_store. The clients are used from many threads; they do not retry (store/retry.py does). boto3 would
-add nothing to them but its helpers for files, which take as long to load as a tenth of all this.
+Called once by open_store. The clients are used from many threads; they do not retry (store/retry.py does). boto3 makes
+the same; its own helpers for files would take as long to load as a tenth of all this.
 """
 
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -78,8 +79,7 @@ def build(settings: StoreSettings, count: Callable[[str], None]) -> Boto:
     found = core.get_component("credential_provider").load_credentials()
     provider = RereadProvider(found, lambda: find_credentials(settings.profile))
     core.register_component("credential_provider", provider)
-    folders = core.get_component("data_loader").search_paths
-    core.register_component("data_loader", _S3Loader(folders, include_default_search_paths=False))
+    core.register_component("data_loader", _loader(tuple(core.get_component("data_loader").search_paths)))
     region = settings.region or core.get_config_variable("region") or DEFAULT_REGION
     config = Config(
         signature_version="s3v4",
@@ -121,6 +121,13 @@ def build(settings: StoreSettings, count: Callable[[str], None]) -> Boto:
         region=region,
         ca_bundle=core.get_config_variable("ca_bundle"),
     )
+
+
+@lru_cache(maxsize=1)
+def _loader(folders: tuple[str, ...]) -> "_S3Loader":
+    """One for all clients of the process, as it keeps what it read: reading is two thirds of what making one costs, and
+    `doctor` makes four."""
+    return _S3Loader(list(folders), include_default_search_paths=False)
 
 
 class _S3Loader(Loader):

@@ -23,10 +23,6 @@ PROMPT = "--write-back-delay=50ms"
 RESTING = "--write-back-delay=1h"
 
 
-def states_of(drive: CliMount) -> list[str]:
-    return [status["state"] for status in json.loads(drive.run("status", "--json").stdout)]
-
-
 def test_unmount_of_a_mount_in_use(seaweed: S3Server, tmp_path: Path) -> None:
     bucket = seaweed.make_bucket()
     with CliMount(seaweed, bucket, tmp_path, RESTING) as drive:
@@ -126,7 +122,7 @@ def test_it_goes_on_draining_once_detached(
         network.line = Line.SILENT
         end(drive)
         wait_until(lambda: not is_mounted(drive.mountpoint))
-        wait_until(lambda: states_of(drive) == ["draining"])
+        wait_until(lambda: drive.status()["state"] == "draining")
         status = drive.status()
         assert (status["state"], status["dirty_files"], status["pid"]) == ("draining", 5, process.pid)
         assert re.search(r" draining +5 \(20 B\)", drive.run("status").stdout)
@@ -152,7 +148,7 @@ def test_a_timeout_while_it_drains_detached(seaweed: S3Server, network: FaultPro
         (drive.mountpoint / "file").write_text("body")
         network.line = Line.SILENT
         end_by_fusermount(drive)
-        wait_until(lambda: states_of(drive) == ["draining"])
+        wait_until(lambda: drive.status()["state"] == "draining")
         for command in ("drain", "unmount"):
             begin = time.monotonic()
             outcome = drive.run(command, str(drive.mountpoint), "--timeout=1")
@@ -177,7 +173,7 @@ def test_told_to_end_at_once_it_leaves_the_rest_to_the_next_mount(
         (drive.mountpoint / "file").write_text("body")
         network.line = Line.CUT
         process.terminate()
-        wait_until(lambda: states_of(drive) == ["draining"])
+        wait_until(lambda: drive.status()["state"] == "draining")
         if is_asked_by_signal:
             process.terminate()
         else:

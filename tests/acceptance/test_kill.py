@@ -47,7 +47,7 @@ def test_killed_right_after_cp_returned(seaweed: S3Server, tmp_path: Path) -> No
         assert mount.owed_on_disk(), "everything was uploaded before the kill, so nothing was tried"
         assert mount.unmount().returncode == 0  # what a person does about "Transport endpoint is not connected"
         mount.mount()
-        assert mount.drain().returncode == 0
+        mount.drain()
         assert read_bucket(seaweed, bucket, "copy/") == content
         remaining = {path.relative_to(mount.mountpoint / "copy").as_posix() for path in mount.mountpoint.rglob("*")
                      if path.is_file()}  # fmt: skip
@@ -78,7 +78,7 @@ def test_killed_again_and_again_while_uploading(seaweed: S3Server, tmp_path: Pat
             mount.kill()
             assert mount.unmount().returncode == 0
             mount.mount()
-        assert mount.drain().returncode == 0
+        mount.drain()
         assert kills_with_work, "everything was uploaded before each kill, so nothing was tried"
         assert read_bucket(seaweed, bucket, "") == expected
         assert not seaweed.client.list_multipart_uploads(Bucket=bucket).get("Uploads")
@@ -97,7 +97,7 @@ def test_a_file_that_was_unlinked_while_open_is_gone_after_a_kill(seaweed: S3Ser
         pid = mount.pid
         for name in ("uploaded", "replaced"):
             (mount.mountpoint / name).write_bytes(name.encode() * 1000)
-        assert mount.drain().returncode == 0
+        mount.drain()
         with contextlib.ExitStack() as stack:
             for name in ("uploaded", "replaced", "new"):
                 file = stack.enter_context((mount.mountpoint / name).open("a+b", buffering=0))
@@ -113,7 +113,7 @@ def test_a_file_that_was_unlinked_while_open_is_gone_after_a_kill(seaweed: S3Ser
         mount.mount()
         assert sorted(os.listdir(mount.mountpoint)) == ["replaced"]
         assert (mount.mountpoint / "replaced").read_bytes() == b"draft"
-        assert mount.drain().returncode == 0
+        mount.drain()
         assert read_bucket(seaweed, bucket, "") == {"replaced": b"draft"}
         deadline = time.monotonic() + 10
         while len([path for path in mount.cache_dir.glob("*/cache/*/*") if path.is_file()]) > 1:

@@ -89,7 +89,7 @@ def test_round_trip_on_seaweedfs(seaweed: S3Server, tree: Path, tmp_path: Path) 
     with CliMount(seaweed, bucket, tmp_path, "--write-back-delay=10s") as mount:
         mount.mount()
         rsync("-a", f"{tree}/", f"{mount.mountpoint}/tree/")
-        assert mount.drain().returncode == 0
+        mount.drain()
         requests = mount.status()["requests"]
         remount_with_an_empty_cache(mount)
         found = differences(tree, mount.mountpoint / "tree")
@@ -109,10 +109,10 @@ def test_nothing_is_sent_again_when_nothing_changed(seaweed: S3Server, tmp_path:
     with CliMount(seaweed, seaweed.make_bucket(), tmp_path) as mount:
         mount.mount()
         rsync("-a", f"{source}/", f"{mount.mountpoint}/copy/")
-        assert mount.drain().returncode == 0
+        mount.drain()
         before = mount.status()["requests"]
         assert rsync("-ai", f"{source}/", f"{mount.mountpoint}/copy/") == ""
-        assert mount.drain().returncode == 0
+        mount.drain()
         after = mount.status()["requests"]
         for operation in ("PutObject", "CopyObject", "DeleteObjects"):
             assert after.get(operation, 0) == before.get(operation, 0)

@@ -3,7 +3,7 @@ cache and sizes are in the game."""
 
 import errno
 import os
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -27,36 +27,48 @@ def read_until_it_fails(file: int) -> tuple[bytes, int]:
     return got, 0
 
 
-@pytest.mark.parametrize("kind", NEW)
-@pytest.mark.parametrize("who_notices", ["refresh", "another reader", "the reader"])
-def test_an_open_file_that_others_change(seaweed: S3Server, tmp_path: Path, kind: str, who_notices: str) -> None:
-    body, bucket = NEW[kind], seaweed.make_bucket()
-    seaweed.client.put_object(Bucket=bucket, Key="a", Body=OLD)
-    seaweed.client.put_object(Bucket=bucket, Key="other", Body=b"x")
-    with CliMount(seaweed, bucket, tmp_path, "--metadata-ttl=1h", expected_log=["someone else"]) as drive:
+CASES = [(who, kind) for who in ("refresh", "another reader", "the reader") for kind in NEW]
+
+
+@pytest.fixture(scope="module")
+def drive(seaweed: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CliMount]:
+    """With a directory for each case, known since before the first change in the bucket."""
+    bucket = seaweed.make_bucket()
+    for who, kind in CASES:
+        seaweed.client.put_object(Bucket=bucket, Key=f"{who} {kind}/a", Body=OLD)
+        seaweed.client.put_object(Bucket=bucket, Key=f"{who} {kind}/other", Body=b"x")
+    folder = tmp_path_factory.mktemp("stale")
+    with CliMount(seaweed, bucket, folder, "--metadata-ttl=1h", expected_log=["someone else"]) as drive:
         drive.mount()
-        path = drive.mountpoint / "a"
-        first = os.open(path, os.O_RDONLY)
-        try:
-            assert os.pread(first, MIB, 0) == OLD[:MIB]
-            if body is None:
-                seaweed.client.delete_object(Bucket=bucket, Key="a")
-            else:
-                seaweed.client.put_object(Bucket=bucket, Key="a", Body=body)
-            if who_notices != "the reader":
-                assert drive.run("refresh", str(path)).returncode in (0, 1)
-            if who_notices == "another reader" and body is not None:
-                # Fills the page cache, which is one for all opens of an inode.
-                wait_until(lambda: path.stat().st_size == len(body))
-                assert path.read_bytes() == body
-            got, code = read_until_it_fails(first)
-            assert got == OLD[MIB : MIB + len(got)]
-            assert (len(got) < len(OLD) - MIB, code) == (True, errno.ESTALE)
-        finally:
-            os.close(first)
-        drive.run("refresh", str(drive.mountpoint))
+        yield drive
+
+
+@pytest.mark.parametrize(("who_notices", "kind"), CASES)
+def test_an_open_file_that_others_change(seaweed: S3Server, drive: CliMount, who_notices: str, kind: str) -> None:
+    body, bucket = NEW[kind], drive.bucket
+    directory = drive.mountpoint / f"{who_notices} {kind}"
+    path, key = directory / "a", f"{directory.name}/a"
+    first = os.open(path, os.O_RDONLY)
+    try:
+        assert os.pread(first, MIB, 0) == OLD[:MIB]
         if body is None:
-            wait_until(lambda: os.listdir(drive.mountpoint) == ["other"] and not path.exists())
+            seaweed.client.delete_object(Bucket=bucket, Key=key)
         else:
+            seaweed.client.put_object(Bucket=bucket, Key=key, Body=body)
+        if who_notices != "the reader":
+            assert drive.run("refresh", str(path)).returncode in (0, 1)
+        if who_notices == "another reader" and body is not None:
+            # Fills the page cache, which is one for all opens of an inode.
             wait_until(lambda: path.stat().st_size == len(body))
             assert path.read_bytes() == body
+        got, code = read_until_it_fails(first)
+        assert got == OLD[MIB : MIB + len(got)]
+        assert (len(got) < len(OLD) - MIB, code) == (True, errno.ESTALE)
+    finally:
+        os.close(first)
+    drive.run("refresh", str(directory))
+    if body is None:
+        wait_until(lambda: os.listdir(directory) == ["other"] and not path.exists())
+    else:
+        wait_until(lambda: path.stat().st_size == len(body))
+        assert path.read_bytes() == body

@@ -99,7 +99,7 @@ def test_objects_come_in_byte_order(subject: Subject) -> None:
 def test_more_than_a_page(subject: Subject) -> None:
     names = [f"f{number:04}" for number in range(1005)] + [f"d{number}/x" for number in range(3)]
     for name in names:
-        subject.foreign_put(name, b"x")
+        subject.put(name, b"x")
     first = subject.store.list_page(subject.folder)
     assert first.next_token is not None
     assert len(first.objects) + len(first.prefixes) <= 1000
@@ -139,7 +139,7 @@ def test_keys_below_a_directory_follow_each_other(subject: Subject) -> None:
     names = [f"{directory}{f}" for directory in directories for f in range(50)]
     names += [f"d{n}.t.gz" for n in range(4)]
     for name in names:
-        subject.foreign_put(name, b"x")
+        subject.put(name, b"x")
     for after in (None, subject.key("d1/")):
         found: list[str] = []
         token: str | None = None

@@ -11,7 +11,7 @@ from tests.contract.conftest import Subject
 from tests.support.entries import all_entries
 
 DIRECTORIES = 120
-FILES = 10
+FILES = 3
 SOME = 7
 
 
@@ -37,7 +37,7 @@ def listings(subject: Subject) -> int:
 def test_find(subject: Subject, tmp_path: Path) -> None:
     names = {f"d{d % SOME}/e{d}/f{f}" for d in range(DIRECTORIES) for f in range(FILES)}
     for name in names:
-        subject.foreign_put(name, b"x")
+        subject.put(name, b"x")
     root = f"/{subject.folder.rstrip('/')}"
     drive = open_drive(subject, tmp_path)
     try:

@@ -223,3 +223,14 @@ def test_write_back_of_a_mapping_that_nobody_flushes(folder: Path) -> None:
     with path.open("rb") as file:
         while os.pread(file.fileno(), 4096, 4096) != b"m" * 4096:
             assert time.monotonic() < deadline
+
+
+def test_the_kernel_reads_a_mebibyte_ahead(mount: MountProcess) -> None:
+    number = mount.mountpoint.stat().st_dev
+    figure = Path(f"/sys/class/bdi/{os.major(number)}:{os.minor(number)}/read_ahead_kb")
+    if not os.access(figure, os.W_OK):
+        pytest.skip("only root may change it, and not everywhere")
+    deadline = time.monotonic() + 10
+    while figure.read_text() != "1024\n" and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert figure.read_text() == "1024\n"

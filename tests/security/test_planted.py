@@ -125,6 +125,7 @@ def test_a_link_for_a_block_file_is_not_followed(tmp_path: Path) -> None:
     disk = LocalDisk(tmp_path / "cache")
     target = tmp_path / "target"
     target.write_text("precious")
+    (tmp_path / "cache/05").mkdir()
     (tmp_path / "cache/05/5").symlink_to(target)
     for create in (False, True):
         with pytest.raises(OSError, match="symbolic"):

@@ -1,11 +1,11 @@
-"""A drive handled as a person would: every step is an `s3mount` command in a process of its own.
+"""A drive handled as a person would: with `s3mount` commands, each a process of its own.
 
 Used by tests/acceptance, from one thread. State, cache and home lie in the test's folder; no AWS setting and no proxy
-of this account is seen. Every command has a deadline. Does not start servers.
+of this account is seen. Every command has a deadline. Does not start servers. What a test only wants to know or to
+wait for, status() and drain(), it asks the mount process itself, as those commands do; run() them to test them.
 """
 
 import contextlib
-import json
 import os
 import re
 import signal
@@ -19,7 +19,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from s3mount.cli.log import LOG_NAME
+from s3mount.control.channel import channel_at
+from s3mount.control.client import ControlClient
 from s3mount.control.processes import wait_for_end
+from s3mount.control.protocol import ControlRefused, ControlUnreachable
+from s3mount.control.registry import Registry
 from s3mount.host import start_time
 from s3mount.index.inodes import OWED
 from tests.support.mount_process import REPOSITORY, MountFailed, is_mounted
@@ -50,6 +54,7 @@ class CliMount:
     ) -> None:
         """`options` go to every mount(). `endpoint_url`: instead of the server's own, for a proxy before it. An empty
         value in `environment` takes the variable out."""
+        self.bucket = bucket
         self.source = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
         self.options = options
         self.mountpoint = folder / "mountpoint"
@@ -91,20 +96,28 @@ class CliMount:
     def unmount(self, *options: str, timeout_s: float = COMMAND_DEADLINE_S) -> Completed:
         return self.run("unmount", str(self.mountpoint), *options, timeout_s=timeout_s)
 
-    def drain(self, *options: str, timeout_s: float = COMMAND_DEADLINE_S) -> Completed:
-        """Raises MountFailed unless the bucket holds everything; run("drain", …) tells how it went."""
-        outcome = self.run("drain", str(self.mountpoint), *options, timeout_s=timeout_s)
-        if outcome.returncode != 0:
-            raise MountFailed(f"drain ended with {outcome.returncode}: {outcome.stderr}\n{self.log()}")
-        return outcome
+    def drain(self, *, timeout_s: float = COMMAND_DEADLINE_S) -> None:
+        """Raises MountFailed unless the bucket holds everything in time; run("drain", …) tells how it went."""
+        try:
+            owed = self._client().drain(deadline_s=timeout_s)
+        except (ControlUnreachable, ControlRefused) as error:
+            raise MountFailed(f"no drain: {error}\n{self.log()}") from error
+        if owed:
+            raise MountFailed(f"drained all but {owed}\n{self.log()}")
 
     def status(self) -> dict[str, Any]:
-        """Raises MountFailed when nothing answers."""
-        outcome = self.run("status", str(self.mountpoint), "--json")
-        if outcome.returncode != 0:
-            raise MountFailed(f"status ended with {outcome.returncode}: {outcome.stderr}")
-        found: dict[str, Any] = json.loads(outcome.stdout)
-        return found
+        """What `status --json` prints. Raises MountFailed when nothing answers."""
+        try:
+            return self._client().status()
+        except (ControlUnreachable, ControlRefused) as error:
+            raise MountFailed(f"no status: {error}") from error
+
+    def _client(self) -> ControlClient:
+        folder = Path(self.environment["XDG_STATE_HOME"]) / "s3mount" / "mounts"
+        entry = Registry(folder).find(self.mountpoint)
+        if entry is None or not entry.is_alive:
+            raise MountFailed(f"no process behind {self.mountpoint}: {entry}\n{self.log()}")
+        return ControlClient(channel_at(Path(entry.socket)))
 
     def run(self, *args: str, timeout_s: float = COMMAND_DEADLINE_S) -> Completed:
         """`s3mount ARGS` as it went, whatever its exit code."""

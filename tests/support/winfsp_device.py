@@ -17,6 +17,7 @@ from functools import cache
 from typing import Any
 
 from tests.support import winfsp_wire as wire
+from tests.support.winfsp_folder import SET_REPARSE_POINT, Junctions
 
 log = logging.getLogger(__name__)
 
@@ -145,6 +146,7 @@ class Device:
     def __init__(self) -> None:
         self.volumes: dict[int, KernelVolume] = {}
         self.letters: dict[str, str] = {}
+        self.junctions = Junctions()
         self._controls: set[int] = set()  # handles of the device itself
         self._handles = itertools.count(FIRST_HANDLE, 4)
         self._kept: list[Any] = []
@@ -180,6 +182,7 @@ class Device:
         return handle
 
     def _CloseHandle(self, original: Callable[..., int], handle: int) -> int:
+        self.junctions.forget(handle)
         if handle in self._controls:
             self._controls.remove(handle)
             return 1
@@ -197,9 +200,12 @@ class Device:
         wanted_size: int, p_count: int, overlapped: int,
     ) -> int:  # fmt: skip
         volume = self.volumes.get(handle)
-        if volume is None and handle not in self._controls:
+        if code == SET_REPARSE_POINT:
+            count, error = 0, self.junctions.make(handle, ctypes.string_at(given, given_size))
+        elif volume is None and handle not in self._controls:
             return original(handle, code, given, given_size, wanted, wanted_size, p_count, overlapped)
-        count, error = (0, 0) if volume is None else volume.control(code, given, given_size, wanted)
+        else:
+            count, error = (0, 0) if volume is None else volume.control(code, given, given_size, wanted)
         if error:
             ctypes.set_last_error(error)  # type: ignore[attr-defined]
             return 0

@@ -48,8 +48,11 @@ class RealDll:
     def facts(self) -> Facts:
         params, flags = self._volume.params, self._volume.params.flags
         letters = [letter for letter, name in the_device().letters.items() if name == self._volume.name]
+        root = f"{self._volume.name}\\"
+        folders = [folder for folder, target in the_device().junctions.targets.items() if target == root]
         return Facts(
-            self._volume.device, "".join(letters), wire.text_of(params.prefix), wire.text_of(params.file_system_name),
+            self._volume.device, "".join(letters + folders), wire.text_of(params.prefix),
+            wire.text_of(params.file_system_name),
             bool(flags & wire.CASE_SENSITIVE), bool(flags & wire.KEEPS_CASE), bool(flags & wire.CONTEXT_PER_OPEN),
             bool(flags & wire.CLEANS_UP_WHEN_MODIFIED), bool(flags & wire.READ_ONLY),
         )  # fmt: skip

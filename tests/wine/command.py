@@ -28,7 +28,7 @@ def serve() -> None:
     worker = Worker(Volume(RealDll(volumes[0])))
     print(json.dumps({"answer": "ready"}), flush=True)
     for line in sys.stdin:
-        print(json.dumps(worker.answer(line)), flush=True)
+        print(json.dumps(worker.answer(json.loads(line))), flush=True)
 
 
 load()

@@ -1,50 +1,13 @@
 """The commands as a person types them on Windows, each a process under Wine, over a real bucket."""
 
 import json
-import os
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.support.s3_server import S3Server
-from tests.support.wine_process import CHECKOUT, WineProcess, python_command, windows_path
-
-COMMAND_DEADLINE_S = 120.0
-
-
-S3mount = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def s3mount(python: str, seaweed: S3Server) -> S3mount:
-    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            python_command(python, "-m", "s3mount", *arguments), cwd=CHECKOUT,
-            env={**os.environ, **seaweed.environment()}, capture_output=True, text=True, timeout=COMMAND_DEADLINE_S,
-            check=False,
-        )  # fmt: skip
-
-    return run
-
-
-@pytest.fixture
-def mount(start: Callable[..., WineProcess], seaweed: S3Server, tmp_path: Path) -> Callable[[str], WineProcess]:
-    """Nothing goes up by itself within an hour."""
-
-    def begin(bucket: str, place: str = "S:") -> WineProcess:
-        return start(
-            "tests.wine.command", "mount", "--foreground", f"--endpoint-url={seaweed.endpoint_url}",
-            f"--cache-dir={windows_path(tmp_path / 'cache')}", "--write-back-delay=1h", f"s3://{bucket}", place,
-            environment=seaweed.environment(),
-        )  # fmt: skip
-
-    return begin
-
-
-def keys(server: S3Server, bucket: str) -> list[str]:
-    return [entry["Key"] for entry in server.client.list_objects_v2(Bucket=bucket).get("Contents", ())]
+from tests.support.wine_process import COMMANDS_ONLY, PYTHONS, WineProcess
+from tests.wine.conftest import S3mount, keys
 
 
 def dirty_files(s3mount: S3mount) -> int:
@@ -55,6 +18,7 @@ def dirty_files(s3mount: S3mount) -> int:
     return int(status["dirty_files"])
 
 
+@pytest.mark.parametrize("python", [*PYTHONS, COMMANDS_ONLY])
 def test_a_drive_is_mounted_followed_drained_and_unmounted(
     mount: Callable[[str], WineProcess], s3mount: S3mount, seaweed: S3Server
 ) -> None:

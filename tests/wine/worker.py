@@ -7,6 +7,7 @@
 import json
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,21 @@ class Worker:
         self._drive, self._volume = drive, volume
         self._requests: dict[str, Callable[..., Any]] = {
             name: getattr(self, name)
-            for name in ("make_dir", "put", "append", "content", "stat", "set_attributes", "names", "move", "delete",
-                         "owed", "drain")
+            for name in ("at_once", "make_dir", "put", "append", "flush", "content", "stat", "set_attributes", "names",
+                         "move", "delete", "mount_point", "owed", "drain")
         }  # fmt: skip
 
-    def answer(self, line: str) -> dict[str, Any]:
-        name, *arguments = json.loads(line)
+    def answer(self, request: list[Any]) -> dict[str, Any]:
+        name, *arguments = request
         try:
             return {"answer": self._requests[name](*arguments)}
         except NtError as error:
             return {"status": error.status}
+
+    def at_once(self, *requests: list[Any]) -> list[dict[str, Any]]:
+        """Each by a thread of its own; what each would be answered alone."""
+        with ThreadPoolExecutor(len(requests)) as threads:
+            return list(threads.map(self.answer, requests))
 
     def make_dir(self, path: str) -> None:
         self._volume.close(self._volume.create(path, nt.CREATE, options=nt.DIRECTORY_FILE))
@@ -51,6 +57,10 @@ class Worker:
     def append(self, path: str, text: str) -> None:
         with self._volume.opened(path, access=nt.APPEND_DATA) as handle:
             self._volume.write(handle, None, text.encode("ascii"))
+
+    def flush(self, path: str) -> None:
+        with self._volume.opened(path) as handle:
+            self._volume.flush(handle)
 
     def content(self, path: str) -> str:
         with self._volume.opened(path, access=nt.READ_DATA) as handle:
@@ -72,6 +82,10 @@ class Worker:
 
     def delete(self, path: str) -> None:
         self._volume.delete(path)
+
+    def mount_point(self) -> str:
+        """What leads to the volume that answers here; "" for nothing."""
+        return self._volume.facts.mount_point
 
     def owed(self) -> int:
         assert self._drive is not None
@@ -95,7 +109,7 @@ def main(state: str, endpoint: str, bucket: str, write_back_delay_s: str) -> Non
     worker = Worker(volume, drive)
     print(json.dumps({"answer": "ready"}), flush=True)
     for line in sys.stdin:
-        print(json.dumps(worker.answer(line)), flush=True)
+        print(json.dumps(worker.answer(json.loads(line))), flush=True)
     session.stop()
     drive.close()
     store.close()

@@ -4,6 +4,7 @@ import pytest
 
 from s3mount import errors
 from s3mount.bindings.error_codes import ERRNO, NTSTATUS, NTSTATUS_OF_CAUSE, errno_of, no_attribute_errno, ntstatus_of
+from s3mount.store.s3_errors import CredentialsExpired, Silent
 
 
 def test_every_error_has_its_own_line() -> None:
@@ -70,6 +71,21 @@ def test_a_subclass_takes_its_parents_code() -> None:
     ],
 )
 def test_ntstatus_of(error: errors.FsError, status: int) -> None:
+    assert ntstatus_of(error) == status
+
+
+@pytest.mark.parametrize(
+    ("cause", "status"),
+    [
+        (Silent("y"), 0xC00000C4),
+        (CredentialsExpired("y"), 0xC0000022),
+        (errors.Missing("y"), 0xC0000185),
+        (TimeoutError("y"), 0xC00000C4),
+    ],
+)
+def test_a_narrower_cause_is_heard_too(cause: Exception, status: int) -> None:
+    error = errors.IOFailure("x")
+    error.__cause__ = cause
     assert ntstatus_of(error) == status
 
 

@@ -109,6 +109,7 @@ def test_the_cache_directory(bench: Bench, *, repair: bool) -> None:
     with block_file(bench, damaged).open("r+b") as file:
         file.write(b"x")
     block_file(bench, lost).unlink()
+    block_file(bench, 4711).parent.mkdir()
     block_file(bench, 4711).write_bytes(b"stray")
     found = run(bench, repair=repair)
     expected = [(Kind.DAMAGED_CLEAN, "/b"), (Kind.LOST_FILE, "/d/a"), (Kind.STRAY_FILE, "inode 4711")]

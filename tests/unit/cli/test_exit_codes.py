@@ -106,7 +106,7 @@ def test_without_awscrt_one_line_says_what_to_do(tmp_path: Path, drive: Path, ar
     )  # fmt: skip
     assert ran.returncode == 1
     lines = ran.stderr.splitlines() or [line for line in ran.stdout.splitlines() if line.startswith("wrong")]
-    text = "the S3 client cannot be loaded (DLL load failed while importing _awscrt): pip install 'botocore[crt]'"
+    text = "the S3 client cannot be loaded (DLL load failed while importing _awscrt): pip install 'boto3[crt]'"
     assert lines in ([f"s3mount: {text}"], [f"wrong   S3 client: {text}"])
 
 

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import botocore.loaders
 import botocore.session
 import pytest
 
@@ -52,7 +53,10 @@ def test_without_credentials_the_client_is_made_all_the_same(
     assert boto.base_url == "https://photos.s3.amazonaws.com/"
 
 
-def test_descriptions_of_other_services_are_not_looked_for(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_descriptions_of_other_services_are_not_looked_for(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))  # a search path that was not read yet
     looked_into: list[str] = []
     listdir = os.listdir
 
@@ -65,6 +69,14 @@ def test_descriptions_of_other_services_are_not_looked_for(endpoint: Endpoint, m
     boto.close()
     assert any(folder.endswith("s3") for folder in looked_into)
     assert len(looked_into) < 10
+
+
+def test_descriptions_are_read_once_for_all_clients(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):
+        boto = s3_client.build(StoreSettings("photos"), lambda _: None)
+        boto.client.close()
+        boto.asker.close()
+        monkeypatch.delattr(botocore.loaders.JSONFileLoader, "load_file", raising=False)
 
 
 def test_a_description_of_s3_in_the_configured_folder_counts(
