@@ -6,8 +6,7 @@ from midnight, from eight o'clock on 1 MiB/s up and 4 MiB/s down, from seven in 
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from s3mount.errors import UsageError
 
@@ -17,16 +16,14 @@ MINUTES_A_DAY: Final = 24 * 60
 _TIME: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
+class Rates(NamedTuple):
     """Bytes per second; None: no limit."""
 
     up: int | None = None
     down: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Bandwidth:
+class Bandwidth(NamedTuple):
     """`timetable`: (minute of the day, rates from then on), in that order; the first begins at midnight."""
 
     timetable: tuple[tuple[int, Rates], ...] = ((0, Rates()),)

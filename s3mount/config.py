@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from s3mount.amounts import parse_duration, parse_size
@@ -260,8 +260,7 @@ _FSTAB_WORDS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class MountOptions:
+class MountOptions(NamedTuple):
     """What `-o` said: settings by long option name, flags that were set, and what FUSE shall get."""
 
     settings: Mapping[str, str]

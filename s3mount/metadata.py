@@ -29,10 +29,9 @@ import hashlib
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from urllib.parse import unquote
 
 from s3mount import xattr_format
@@ -72,8 +71,7 @@ KNOWN_MAX = 1000
 S3CMD = "s3cmd-attrs "
 
 
-@dataclass(frozen=True, slots=True)
-class FileAttributes:
+class FileAttributes(NamedTuple):
     """What an object's metadata says about the file; None where it says nothing that can be used.
 
     `mode` is a whole st_mode, or permission bits alone where the metadata has no type, or one that cannot be. `target`:

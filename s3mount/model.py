@@ -19,8 +19,7 @@ ObjectKey = NewType("ObjectKey", str)
 ROOT_INO = Ino(1)
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """On whose behalf an operation runs. `umask`: what is taken off the mode of what it creates, unless the directory
     has a default access list."""
 
@@ -47,8 +46,7 @@ class Attr:
     rdev: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class AttrChange:
+class AttrChange(NamedTuple):
     """What setattr is to change; None leaves as it is. Of `mode` the permission bits count."""
 
     mode: int | None = None
@@ -74,8 +72,7 @@ class DirEntry:
     next_place: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class VolumeInfo:
+class VolumeInfo(NamedTuple):
     """What statfs returns. Block counts are in units of `block_size` bytes."""
 
     block_size: int
@@ -86,8 +83,7 @@ class VolumeInfo:
     name_bytes_max: int
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
+class ObjectInfo(NamedTuple):
     """An object as LIST or HEAD shows it. `metadata` is None when only listed: LIST does not return it."""
 
     key: ObjectKey
@@ -97,8 +93,7 @@ class ObjectInfo:
     metadata: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteObject:
+class RemoteObject(NamedTuple):
     """The object version an inode's local state is based on."""
 
     key: ObjectKey

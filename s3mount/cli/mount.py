@@ -6,9 +6,8 @@ mount in the background, or serves it in this process with --foreground. The mou
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import click
 
@@ -83,8 +82,7 @@ _FLAG_HELP: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class MountRequest:
+class MountRequest(NamedTuple):
     """What the person asked for, before it is checked: settings and flags by long option name."""
 
     source: str

@@ -8,10 +8,9 @@ import errno
 import os
 import re
 import threading
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from s3mount.host import PROCESS_HOLDS_DRIVE
 
@@ -19,8 +18,7 @@ _MOUNTINFO: Final = Path("/proc/self/mountinfo")
 _PROBE_DEADLINE_S: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class MountedFilesystem:
+class MountedFilesystem(NamedTuple):
     """One line of the mount table. `fstype` is "" where the system does not tell."""
 
     mountpoint: Path

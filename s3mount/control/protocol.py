@@ -7,9 +7,8 @@ encoding: how the two ends meet is channel.py's.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from s3mount.errors import MountError
 
@@ -36,8 +35,7 @@ class ControlRefused(MountError):
     """The mount process answered that it cannot."""
 
 
-@dataclass(frozen=True, slots=True)
-class DrainProgress:
+class DrainProgress(NamedTuple):
     """What is still owed to the bucket at one moment, and how many files are in flight or parked with an error."""
 
     dirty_files: int
@@ -46,8 +44,7 @@ class DrainProgress:
     errors: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OwedFile:
+class OwedFile(NamedTuple):
     """One path that is not in the bucket as the user sees it, and why in one line."""
 
     path: str
@@ -95,7 +92,7 @@ def decode(line: bytes) -> dict[str, object]:
 
 
 def encode_owed(owed: list[OwedFile]) -> list[dict[str, str]]:
-    return [asdict(file) for file in owed]
+    return [file._asdict() for file in owed]
 
 
 def decode_owed(value: object) -> list[OwedFile]:

@@ -12,8 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from s3mount.control.channel import Channel
 from s3mount.control.protocol import (
@@ -40,8 +39,7 @@ _ACCEPT_PAUSE_S: Final = 0.1
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Listening:
+class _Listening(NamedTuple):
     """What exists between start and close. A byte written to `wake_write` wakes the accepting thread."""
 
     listener: socket.socket
@@ -50,8 +48,7 @@ class _Listening:
     accepter: threading.Thread
 
 
-@dataclass(frozen=True, slots=True)
-class _Conclusion:
+class _Conclusion(NamedTuple):
     """What is answered once the handlers may not be called any more."""
 
     status: Mapping[str, object]
@@ -204,7 +201,7 @@ class ControlServer:
                 return self._refresh(str(request.get("path")), bool(request.get("recursive")), connection)
             case Operation.FOLLOW:
                 while not self._ended.wait(PROGRESS_INTERVAL_S):
-                    _send(connection, {"progress": asdict(_progress_of(self._status()))})
+                    _send(connection, {"progress": _progress_of(self._status())._asdict()})
                 return encode_owed(list(self._owed))
 
     def _status(self) -> Mapping[str, object]:
@@ -213,7 +210,7 @@ class ControlServer:
 
     def _check(self, repair: bool, connection: socket.socket) -> object:
         def progress(looked_at: int) -> None:
-            _send(connection, {"progress": asdict(DrainProgress(looked_at, 0, 0))})
+            _send(connection, {"progress": DrainProgress(looked_at, 0, 0)._asdict()})
 
         with self._call() as conclusion:
             if conclusion is not None:
@@ -222,7 +219,7 @@ class ControlServer:
 
     def _refresh(self, path: str, recursive: bool, connection: socket.socket) -> object:
         def progress(listed: int) -> None:
-            _send(connection, {"progress": asdict(DrainProgress(listed, 0, 0))})
+            _send(connection, {"progress": DrainProgress(listed, 0, 0)._asdict()})
 
         with self._call() as conclusion:
             if conclusion is not None:
@@ -233,7 +230,7 @@ class ControlServer:
         def progress(now: DrainProgress) -> None:
             if self._conclusion is not None:
                 raise _Concluded
-            _send(connection, {"progress": asdict(now)})
+            _send(connection, {"progress": now._asdict()})
 
         limit = float(deadline_s) if isinstance(deadline_s, int | float) else None
         with contextlib.suppress(_Concluded), self._call() as conclusion:

@@ -5,7 +5,7 @@ removes it before. So parts that a later run finds here may be used, if S3 still
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from s3mount.index.database import Database
 from s3mount.model import ETag, Ino, ObjectKey
@@ -13,8 +13,7 @@ from s3mount.model import ETag, Ino, ObjectKey
 NOBODY = Ino(0)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedUpload:
+class RecordedUpload(NamedTuple):
     """A row of the table `multipart`; the columns are explained in index/schema.py."""
 
     upload_id: str
@@ -28,8 +27,7 @@ class RecordedUpload:
     cache_tag: str
 
 
-@dataclass(frozen=True, slots=True)
-class SentPart:
+class SentPart(NamedTuple):
     """The bytes [start, end) as S3 has taken them."""
 
     number: int
@@ -38,8 +36,7 @@ class SentPart:
     etag: ETag
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(NamedTuple):
     """Uploads to `key` were begun between these times, and of one at least the upload id is not known."""
 
     key: ObjectKey

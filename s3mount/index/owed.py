@@ -1,22 +1,20 @@
 """What is owed besides inodes: tombstones; and what stands in the way: parked work."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from s3mount import keys
 from s3mount.index.database import Database
 from s3mount.model import ETag, Ino, ObjectKey
 
 
-@dataclass(frozen=True, slots=True)
-class Tombstone:
+class Tombstone(NamedTuple):
     key: ObjectKey
     etag: ETag | None
     due_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Parked:
+class Parked(NamedTuple):
     ino: Ino
     cause: str
     since_ns: int

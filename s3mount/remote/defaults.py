@@ -1,11 +1,10 @@
 """What an object looks like that carries no metadata of ours: the mount's defaults."""
 
 import stat
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Defaults:
+class Defaults(NamedTuple):
     """`umask` takes bits away from 0666 for files and 0777 for directories."""
 
     uid: int

@@ -10,9 +10,8 @@ raised a temporary error may all the same have taken effect (the reply was lost)
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from s3mount.errors import StoreError
 from s3mount.model import ETag, ObjectInfo, ObjectKey
@@ -30,8 +29,7 @@ class ConditionKind(Enum):
     MATCHES = "matches"
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(NamedTuple):
     """What must hold at the target key for a write to take effect; else PreconditionFailed and nothing changed.
 
     S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
@@ -49,8 +47,7 @@ def matches(etag: ETag) -> Condition:
     return Condition(ConditionKind.MATCHES, etag)
 
 
-@dataclass(frozen=True, slots=True)
-class StoreProperties:
+class StoreProperties(NamedTuple):
     """What this store can do. `has_root_key`: the mounted root has a key of its own (a prefix was given)."""
 
     has_root_key: bool = False
@@ -61,8 +58,7 @@ class StoreProperties:
     object_bytes_max: int = 5 << 40
 
 
-@dataclass(frozen=True, slots=True)
-class ListPage:
+class ListPage(NamedTuple):
     """One page of a listing, in the store's own order. Objects and prefixes are never to be merged by that order:
     some stores list in directory-tree order. Without a delimiter, and in all stores we know but S3's directory buckets,
     the keys below any directory follow each other."""
@@ -72,8 +68,7 @@ class ListPage:
     next_token: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class PartInfo:
+class PartInfo(NamedTuple):
     """A part that a multipart upload holds, as ListParts shows it."""
 
     number: int
@@ -81,8 +76,7 @@ class PartInfo:
     etag: ETag
 
 
-@dataclass(frozen=True, slots=True)
-class UploadInfo:
+class UploadInfo(NamedTuple):
     """A multipart upload that is neither completed nor aborted. `initiated_ns`: by the server's clock."""
 
     key: ObjectKey

@@ -7,7 +7,7 @@ import contextlib
 import shlex
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import botocore.exceptions
 import botocore.parsers
@@ -147,8 +147,7 @@ CRT_CODES: Mapping[str, tuple[str, int]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorContext:
+class ErrorContext(NamedTuple):
     """What the texts name."""
 
     bucket: str

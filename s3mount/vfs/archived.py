@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects.html
 """
 
 import threading
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cachetools import LRUCache
 
@@ -15,8 +15,7 @@ from s3mount.model import ETag, Ino, Inode
 ARCHIVED_MAX = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """The read of `offset` in this version of the object, and when it was refused first."""
 
     ino: Ino

@@ -6,6 +6,7 @@ an index transaction and looks everything up again, since the tree may have chan
 
 import logging
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from s3mount import junk, keys
 from s3mount.cache.filecache import FileCache
@@ -31,8 +32,7 @@ from s3mount.writeback.writeback import WriteBack
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class VfsOptions:
+class VfsOptions(NamedTuple):
     """`fsync_remote`: fsync returns when S3 has the file. Deadlines in seconds; `offline_timeout_s`: how long an
     operation waits for an S3 that gives no sign of life. `capacity_bytes`: what statfs shows as the drive's size.
     `is_relatime`: reading moves atime, as mount(8) describes relatime. `keeps_junk`: what junk.py names stays on this

@@ -8,7 +8,6 @@ method's part of docs/semantics.md.
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import replace
 
 from s3mount import names
 from s3mount.errors import InvalidArgument, IsADirectory, Stale
@@ -95,7 +94,7 @@ class FileSystem:
             if fh is not None and not context.handles.file(fh).can_write:
                 raise InvalidArgument("not open for writing")
             self._io.truncate(inode.ino, change.size)
-            change = replace(change, size=None)
+            change = change._replace(size=None)
             if change == AttrChange():
                 return context.attr(context.live(ino))
         with context.index.transaction():

@@ -9,6 +9,7 @@ import threading
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cachetools import LRUCache
 
@@ -20,8 +21,7 @@ REMEMBERED_MAX = 100_000
 ACCESS_MODES = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
 
 
-@dataclass(frozen=True, slots=True)
-class FileHandle:
+class FileHandle(NamedTuple):
     """One open of a file. `epoch`: which foreign change of the object it was opened after. `keeps_pages`: what the
     kernel has of the file's bytes from earlier opens is right."""
 

@@ -9,8 +9,8 @@ asks for these lists; here they are kept in step with the mode.
 import stat
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import NamedTuple
 
 from s3mount.errors import InvalidArgument
 
@@ -35,8 +35,7 @@ class Tag(IntEnum):
 _NAMED = (Tag.USER, Tag.GROUP)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     tag: Tag
     permissions: int
     id: int = UNDEFINED_ID
@@ -55,7 +54,7 @@ def decode(value: bytes) -> Acl:
         acl = tuple(Entry(Tag(tag), permissions, id_) for tag, permissions, id_ in _ENTRY.iter_unpack(value[4:]))
     except ValueError as error:
         raise InvalidArgument("an access control list with an unknown kind of entry") from error
-    acl = tuple(entry if entry.tag in _NAMED else replace(entry, id=UNDEFINED_ID) for entry in acl)
+    acl = tuple(entry if entry.tag in _NAMED else entry._replace(id=UNDEFINED_ID) for entry in acl)
     if acl and not _is_valid(acl):
         raise InvalidArgument("not a valid access control list")
     return acl
@@ -94,7 +93,7 @@ def with_mode(acl: Acl, mode: int) -> Acl:
     """`acl` after chmod to `mode`: its mask takes the group bits, or the owning group where there is no mask."""
     group = Tag.MASK if any(entry.tag == Tag.MASK for entry in acl) else Tag.GROUP_OBJ
     bits = {Tag.USER_OBJ: mode >> 6 & 0o7, group: mode >> 3 & 0o7, Tag.OTHER: mode & 0o7}
-    return tuple(replace(entry, permissions=bits.get(entry.tag, entry.permissions)) for entry in acl)
+    return tuple(entry._replace(permissions=bits.get(entry.tag, entry.permissions)) for entry in acl)
 
 
 def inherit(parent: Mapping[str, bytes], mode: int, umask: int) -> tuple[int, dict[str, bytes]]:

@@ -13,7 +13,6 @@ import hashlib
 import logging
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 
 from s3mount import keys
 from s3mount.errors import Missing, PreconditionFailed, Rejected, StoreError
@@ -100,12 +99,12 @@ class Deleter:
             if self._owe_marker(key):
                 return None
             if self._context.conditions.is_tree:
-                return replace(tombstone, etag=None)
-            tombstone = replace(tombstone, etag=tombstone.etag or EMPTY_ETAG)
+                return tombstone._replace(etag=None)
+            tombstone = tombstone._replace(etag=tombstone.etag or EMPTY_ETAG)
         conditions = self._context.conditions
         if tombstone.etag is None or conditions.must_compare_deletes:
             etag = self._look(key, tombstone.etag)
-            return None if etag is None else replace(tombstone, etag=etag if conditions.may_condition_deletes else None)
+            return None if etag is None else tombstone._replace(etag=etag if conditions.may_condition_deletes else None)
         return tombstone
 
     def _look(self, key: ObjectKey, meant: ETag | None) -> ETag | None:

@@ -12,7 +12,7 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from s3mount.cache.extents import Extents
 from s3mount.ending import end_pool
@@ -36,8 +36,7 @@ class ContentMoved(Exception):
     """The file was changed while its parts were read: what was sent must not become an object."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """Part `number` (from 1) is the bytes [start, end); `is_copied`: the base object has them unchanged."""
 
     number: int
@@ -46,8 +45,7 @@ class Part:
     is_copied: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """All parts of an object. `needs_metadata`: an upload begun with other metadata than today's is of no use."""
 
     part_bytes: int
@@ -67,8 +65,7 @@ class Plan:
         return [pending.parts[part.number].etag for part in self.parts]
 
 
-@dataclass(frozen=True, slots=True)
-class Uploaded:
+class Uploaded(NamedTuple):
     """`has_metadata`: the object has the inode's metadata too; an upload that was begun earlier has that time's."""
 
     etag: ETag

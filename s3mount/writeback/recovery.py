@@ -3,7 +3,7 @@ ready at once whatever is owed."""
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from s3mount.errors import StoreError
 from s3mount.index.multiparts import Intent, RecordedUpload
@@ -18,8 +18,7 @@ CLOCK_SKEW_NS = 15 * 60 * 10**9
 BEGIN_DEADLINE_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Unfinished:
+class Unfinished(NamedTuple):
     """What the last run left in the bucket and nobody continues: uploads to abort, and intents to look for."""
 
     uploads: Sequence[RecordedUpload] = ()

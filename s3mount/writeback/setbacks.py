@@ -5,7 +5,7 @@ Used by the scheduler, from all its threads. The lock is a leaf: what is found u
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from cachetools import LRUCache
 
@@ -18,8 +18,7 @@ NS = 10**9
 HURRY_PAUSE_NS = 10 * NS
 
 
-@dataclass(frozen=True, slots=True)
-class Setback:
+class Setback(NamedTuple):
     """Failures in a row, and when the next attempt is due: whoever makes the inode due earlier waits all the same.
     `hurried_ns`: when it was last made due before its time."""
 
@@ -51,7 +50,7 @@ class Setbacks:
             if wait_s > PROBE_S and (next_due_ns is None or next_due_ns > now_ns + int(PROBE_S * NS)):
                 wait_s = PROBE_S
             until_ns = now_ns + int(wait_s * NS)
-            self._of[ino] = replace(setback, failures=failures, until_ns=until_ns)
+            self._of[ino] = setback._replace(failures=failures, until_ns=until_ns)
             self._are_waiting = True
             return until_ns
 
@@ -82,6 +81,6 @@ class Setbacks:
             for ino, setback in list(self._of.items()):
                 due_ns = max(now_ns, setback.hurried_ns + HURRY_PAUSE_NS)
                 if due_ns < setback.until_ns:
-                    self._of[ino] = replace(setback, until_ns=due_ns, hurried_ns=due_ns)
+                    self._of[ino] = setback._replace(until_ns=due_ns, hurried_ns=due_ns)
                     hurried.append((ino, due_ns))
             return hurried

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from s3mount.errors import IOFailure
 from s3mount.model import Ino, Inode
@@ -35,8 +35,7 @@ HURRY_S = 5.0
 LEFT_SHOWN_MAX = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog:
+class Backlog(NamedTuple):
     """What is owed at this moment. `size`: bytes of content that S3 does not have yet, be it as parts."""
 
     files: int
@@ -50,8 +49,7 @@ class Backlog:
         return not (self.files or self.deletions or self.uploading)
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(NamedTuple):
     """A path whose change is not in the bucket, and why."""
 
     path: str

@@ -129,7 +129,7 @@ def test_two_processes_write_after_each_other(tmp_path: Path) -> None:
     with open(path, "ab", opener=host.open_shared) as log, open(path, "ab", opener=host.open_shared) as again:
         code = "import sys; print('child', flush=True); sys.stdin.read(); print('late')"
         with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=log) as child:
-            while not path.stat().st_size:
+            while not path.read_bytes().endswith(b"\n"):
                 assert child.poll() is None
             again.write(b"parent, at length\n")
             again.flush()
