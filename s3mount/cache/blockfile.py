@@ -50,7 +50,7 @@ from s3mount.model import CacheRow, Ino
 OFFSET_MAX = 1 << 62
 # Overwriting clean bytes saves the row once per window of this size.
 DECLARED_WINDOW_BYTES = 8 << 20
-# A crash forgets, and fetches again, at most this much of what was fetched into one file.
+# A crash forgets, and fetches again, at most this much of what was fetched into one file, and what was still landing.
 FILLED_UNSAVED_BYTES_MAX = 1 << 20
 
 

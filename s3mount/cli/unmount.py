@@ -81,7 +81,12 @@ def _detach_and_follow(client: ControlClient, entry: MountEntry, drain: bool, de
     end_deadline_s_min = _END_DEADLINE_S_MIN if entry.is_mounted else 0.0
     try:
         with client.follow() as farewell:
-            client.stop(drain=drain)
+            try:
+                client.stop(drain=drain)
+            except ControlUnreachable:
+                if entry.is_mounted:
+                    raise
+                # It ends already, and its farewell says how.
             if entry.is_mounted:
                 _detach(client, mountpoint)
             with DrainDisplay() as display:

@@ -26,7 +26,7 @@ KIB = 1 << 10
 
 def until(condition: Callable[[], object], deadline_s: float = 5.0, what: str = "") -> None:
     """Return when `condition()` holds; fail after the deadline."""
-    end, pause_s = time.monotonic() + deadline_s, 0.001
+    end, pause_s = time.monotonic() + deadline_s, 0.005
     while not condition():
         assert time.monotonic() < end, f"never came true: {what or condition}"
         time.sleep(pause_s)

@@ -48,6 +48,8 @@ def test_one_head_that_fails_leaves_the_others(bench: Bench, moment: Moment) -> 
     bench.store.fail("head", "f05", error=Unreachable("injected"), moment=moment)
     bench.names()
     until(lambda: _known(bench) == _all_names() - {"f05"}, 5.0, "the others are known")
+    # Who asks while the failing one is under way is told its error.
+    until(lambda: not bench.drive._attributes._is_asking, 5.0, "it is over")
     _check(bench)
     assert bench.store.count("head", "f05") == 2
 

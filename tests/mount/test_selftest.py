@@ -19,16 +19,15 @@ pytestmark = pytest.mark.skipif(
 # Each word after the mount point is a way in which the drive is broken.
 BROKEN = """
 import sys
-from dataclasses import replace
 from s3mount.bindings import load_binding
 from tests.model.reference import ReferenceTree
 
 class Broken(ReferenceTree):
     def setattr(self, ino, change, fh=None):
         if "times" in sys.argv and change.mtime_ns is not None:
-            change = replace(change, mtime_ns=change.mtime_ns // 10**9 * 10**9)
+            change = change._replace(mtime_ns=change.mtime_ns // 10**9 * 10**9)
         if "modes" in sys.argv:
-            change = replace(change, mode=None)
+            change = change._replace(mode=None)
         return super().setattr(ino, change, fh)
 
     def write(self, fh, offset, data, *, is_page=False):

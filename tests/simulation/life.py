@@ -66,8 +66,6 @@ class Life:
         memory: MemoryStore,
         model: Model,
         trail: list[str],
-        *,
-        has_holes: bool,
     ) -> None:
         self.world = world
         self.dice = world.dice
@@ -75,7 +73,6 @@ class Life:
         self.memory = memory
         self.model = model
         self.trail = trail
-        self.has_holes = has_holes
         self.fault_share = 0.0
         self.open: dict[File, Fh] = {}
         self.is_over = False
@@ -137,10 +134,8 @@ class Life:
         actions = (
             [self.write] * 8 + [self.sync] * 5 + [self.sync_folder] * 3 + [self.replace] * 3 + [self.move] * 3
             + [self.remove] * 2 + [self.truncate] * 2 + [self.evict, self.drain, self.restart]
-            + [self.pause] * 4 + [self.release]
+            + [self.pause] * 4 + [self.release] + [self.punch] * 2
         )  # fmt: skip
-        if self.has_holes:
-            actions += [self.punch] * 2
         self.dice.choice(actions)()
 
     def handle(self, path: str) -> tuple[File, Fh]:

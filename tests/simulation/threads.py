@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from s3mount.store import concurrency
+from s3mount.store import concurrency, patience
 from tests.simulation.tasks import World
 
 # One in so many locks that are free is a turn for the others.
@@ -296,5 +296,6 @@ def install(world: World, patch: pytest.MonkeyPatch) -> None:
             for attribute, value in replaced.items():
                 if attribute in vars(module):
                     patch.setattr(module, attribute, value)
-    # The only part of store/ with a store in memory: how many requests may run depends on how fast they are.
+    # The parts of store/ that count with a store in memory: how many requests may run, and how long one is waited for.
     patch.setattr(concurrency, "time", fake_time)
+    patch.setattr(patience, "time", fake_time)

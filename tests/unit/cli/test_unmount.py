@@ -14,8 +14,9 @@ from click.testing import CliRunner, Result
 from s3mount.cli.group import s3mount
 from s3mount.control import registry as registry_module
 from s3mount.control.announce import Announcement
+from s3mount.control.client import ControlClient
 from s3mount.control.mount_table import Liveness, MountedFilesystem
-from s3mount.control.protocol import DrainProgress, OwedFile
+from s3mount.control.protocol import ControlUnreachable, DrainProgress, OwedFile
 from s3mount.control.registry import Registry
 from s3mount.errors import MountPointUnusable
 from tests.unit.control.fake_mount import FAR_PID, FakeHandlers, announce, fake_entry
@@ -147,13 +148,26 @@ def test_a_busy_mount_is_exit_code_4_and_goes_back_to_draining(
 
 
 def test_a_mount_detached_by_umount_is_followed_to_its_end(
-    mounted: Path, kernel: FakeKernel, handlers: FakeHandlers
+    mounted: Path, kernel: FakeKernel, handlers: FakeHandlers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del kernel.mounted[mounted]
-    threading.Timer(0.1, kernel.end_process).start()
+    monkeypatch.setattr(handlers, "stop", lambda _drain: kernel.end_process())
     result = run("unmount", mounted)
     assert result.exit_code == 0, result.stderr
     assert kernel.detached == []
+
+
+def test_a_process_that_ends_by_itself_before_it_is_told_to_is_heard(
+    mounted: Path, kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_late(_client: ControlClient, *, drain: bool) -> None:
+        kernel.end_process()
+        raise ControlUnreachable("the mount process does not answer")
+
+    del kernel.mounted[mounted]
+    monkeypatch.setattr(ControlClient, "stop", too_late)
+    result = run("unmount", mounted)
+    assert result.exit_code == 0, result.stderr
 
 
 @pytest.fixture
