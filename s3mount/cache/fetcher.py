@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 FETCH_THREADS = 16
 IN_FLIGHT_BYTES_MAX = 64 << 20
-# What is written into a file at once, its lock held. So little stays in the processor's cache until its checksum is
-# made; with 1 MiB at once a cold read took 1.3 times as long, with all of a block 1.8 times.
+# What is written into a file at once, its lock held, while readers of other bytes wait. With 1 MiB at once a cold read
+# took 1.3 times as long on a busy machine.
 LANDING_BYTES = 256 << 10
 # Longer than any store's own deadline for the requests queued before this one.
 FLIGHT_WAIT_S_MAX = 900.0
