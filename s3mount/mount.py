@@ -23,7 +23,7 @@ from s3mount.control.protocol import DrainProgress, OwedFile
 from s3mount.drive import Drive, DriveOptions
 from s3mount.ending import end_process
 from s3mount.errors import MountError, NotDrained
-from s3mount.host import END_SIGNALS, PROCESS_HOLDS_DRIVE
+from s3mount.host import END_SIGNALS, PROCESS_HOLDS_DRIVE, hold_end_signals
 from s3mount.remote.defaults import Defaults
 from s3mount.remote.refresh import Refresher
 from s3mount.store.concurrency import Concurrency
@@ -159,6 +159,8 @@ def serve(config: MountConfig, on_ready: Callable[[], None]) -> NoReturn:
         store = open_store(_store_settings(config), on_strain=concurrency.strained)
     try:
         store.check_access()
+        # Before the first thread is started; the binding takes them when it serves.
+        hold_end_signals()
         drive = Drive(store, config.state_dir, _drive_options(config, store.location, concurrency))
         try:
             code = _serve_drive(config, drive, run_binding, on_ready)

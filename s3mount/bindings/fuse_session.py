@@ -20,6 +20,7 @@ from s3mount.bindings.mount_options import IO_BYTES_MAX, MountOptions, library_o
 from s3mount.bindings.mount_point import StderrCapture, check_mountpoint
 from s3mount.bindings.served import Ready, ServedFileSystem
 from s3mount.errors import MountPointUnusable
+from s3mount.host import take_end_signals
 from s3mount.model import Ino
 
 log = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ def _serve(filesystem: ServedFileSystem, mountpoint: str, options: MountOptions,
                 start_raising(os.path.abspath(mountpoint))
             # The folder that it was started in must not stay in use for as long as the mount lives.
             os.chdir("/")
+            take_end_signals()
             return abi.session_loop(
                 session,
                 threads_max=options.threads_max,

@@ -215,6 +215,20 @@ def wait_readable(number: int, deadline_s: float) -> bool:
     return bool(readable)
 
 
+def hold_end_signals() -> None:
+    """No END_SIGNALS come to the calling thread, nor to any that is started from it, until take_end_signals().
+
+    libfuse's loop waits for the signal in the main thread. One that any thread may take can be taken while the main one
+    is on its way to it (signal(7): for process-directed signals the kernel chooses an arbitrary thread), and the loop
+    would wait on, until the next file operation."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
+
+
+def take_end_signals() -> None:
+    """The calling thread gets END_SIGNALS again, also those that came meanwhile."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
+
+
 def end_with_console() -> None:
     """A terminal that is closed, and a user who logs off, count as one of END_SIGNALS from here on."""
     # The kernel sends SIGHUP.

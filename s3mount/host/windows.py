@@ -352,5 +352,13 @@ def _on_console(event: int) -> bool:
 _console_handler_kept = _console_handler(_on_console)
 
 
+def hold_end_signals() -> None:
+    pass  # Python's own handlers run in the main thread
+
+
+def take_end_signals() -> None:
+    pass
+
+
 def end_with_console() -> None:
     _set_console_handler(_console_handler_kept, True)
