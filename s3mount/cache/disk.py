@@ -205,8 +205,10 @@ class LocalDisk:
 
     def fsync_directory(self, ino: Ino) -> None:
         folder = self._path(ino).parent
-        with contextlib.suppress(FileNotFoundError):  # nor was there ever a name in it
+        try:
             host.sync_folder(folder)
+        except FileNotFoundError:
+            return  # nor was there ever a name in it; who is about to make it syncs it too
         if folder in self._unsynced_folders:
             host.sync_folder(self._directory)
             self._unsynced_folders.discard(folder)
