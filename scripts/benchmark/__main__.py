@@ -34,7 +34,10 @@ def main() -> int:
                     place = folder / f"{name}-{number}"
                     place.mkdir()
                     peer = PEERS[name](server, place)
-                    work = Workload(peer, inputs, place / "scratch", fio_mib=fio_mib, threads=threads, ends_s=ends_s)
+                    work = Workload(
+                        peer, inputs, place / "scratch", fio_mib=fio_mib, threads=threads, ends_s=ends_s,
+                        profiles=options.profiles,
+                    )  # fmt: skip
                     rounds[name].append(_measure(peer, work, place))
     except PeerMissing as error:
         print(f"bench: {error}, or leave it out with --peers", file=sys.stderr)
@@ -114,9 +117,16 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the medians there")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the seconds there (.svg, .png)")
+    parser.add_argument(
+        "--profiles", type=Path, metavar="FOLDER", help="write a flame graph of s3mount for each step there; slower"
+    )
     parser.add_argument("--folder", type=Path, help="where inputs, caches and the server's data go (a temporary one)")
     options = parser.parse_args()
-    options.peers = options.peers or (["s3mount"] if options.quick else list(PEERS))
+    options.peers = options.peers or (["s3mount"] if options.quick or options.profiles else list(PEERS))
+    if options.profiles:
+        if options.peers != ["s3mount"]:
+            parser.error("--profiles is of s3mount alone")
+        options.profiles.mkdir(parents=True, exist_ok=True)
     options.minutes = options.minutes or (0.5 if options.quick else float("inf"))
     options.rounds = options.rounds or (1 if options.quick else 3)
     return options

@@ -5,18 +5,20 @@ A step yields measures: seconds, or counts. A step that a peer cannot do is note
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.inputs import Inputs
 from benchmark.latency import quantile, stat_seconds
 from benchmark.peers import Peer
+from benchmark.profiles import flame_graph
 
 COMMAND_DEADLINE_S = 900.0
 EDIT_BYTES = 4096
@@ -38,8 +40,19 @@ class Measures:
 class Workload:
     """One round of one peer. `scratch` is an empty folder on the local disk. The peer is not mounted at the start."""
 
-    def __init__(self, peer: Peer, inputs: Inputs, scratch: Path, *, fio_mib: int, threads: int, ends_s: float) -> None:
-        """`ends_s`: no step is begun later than that, by time.monotonic()."""
+    def __init__(
+        self,
+        peer: Peer,
+        inputs: Inputs,
+        scratch: Path,
+        *,
+        fio_mib: int,
+        threads: int,
+        ends_s: float,
+        profiles: Path | None = None,
+    ) -> None:
+        """`ends_s`: no step is begun later than that, by time.monotonic(). `profiles`: a folder for a flame graph of
+        each timed row, of a peer that is Python and one process."""
         self.peer = peer
         self.inputs = inputs
         self.scratch = scratch
@@ -47,6 +60,7 @@ class Workload:
         self._fio_mib = fio_mib
         self._threads = threads
         self._ends_s = ends_s
+        self._profiles = profiles
         self._cpu_s = 0.0
         self._started = 0.0
 
@@ -207,9 +221,16 @@ class Workload:
 
     @contextmanager
     def _timed(self, row: str) -> Iterator[None]:
-        self._started = time.monotonic()
-        yield
-        self._lap(row)
+        with self._profiled(row):
+            self._started = time.monotonic()
+            yield
+            self._lap(row)
+
+    def _profiled(self, row: str) -> AbstractContextManager[None]:
+        if self._profiles is None:
+            return nullcontext()
+        (pid,) = self.peer.pids()
+        return flame_graph(pid, self._profiles / f"{re.sub('[^a-z0-9]+', '-', row.lower())}.svg")
 
     def _lap(self, row: str) -> None:
         self.measures.seconds[row] = time.monotonic() - self._started

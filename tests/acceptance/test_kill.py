@@ -20,7 +20,7 @@ def make_source(folder: Path) -> dict[str, bytes]:
     dice = random.Random(SEED)
     folder.mkdir()
     content: dict[str, bytes] = {}
-    for number in range(300):
+    for number in range(150):
         name = f"d{number % 7}/file {number}"
         content[name] = dice.randbytes(dice.choice([0, 10, 5_000, 100_000]))
         (folder / name).parent.mkdir(exist_ok=True)

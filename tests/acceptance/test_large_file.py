@@ -11,7 +11,7 @@ from tests.support.s3_server import S3Server
 
 MIB = 1 << 20
 SIZE_MIB = int(os.environ.get("S3MOUNT_LARGE_MIB", "5120"))
-SPARSE_MIB = int(os.environ.get("S3MOUNT_SPARSE_MIB", "768"))
+SPARSE_MIB = int(os.environ.get("S3MOUNT_SPARSE_MIB", "320"))
 RSS_KIB_MAX = 400 * 1000 * 1000 // 1024
 
 

@@ -47,13 +47,14 @@ def bucket_keys(server: S3Server, bucket: str) -> set[str]:
     return {found["Key"] for page in pages for found in page.get("Contents", [])}
 
 
-def assert_objects_are_the_files(server: S3Server, bucket: str, tree: Path, prefix: str) -> None:
+def assert_objects_are_the_files(server: S3Server, bucket: str, tree: Path, prefix: str, *, read_one_in: int) -> None:
+    """Each is one object; the bytes of one in so many are read."""
     files = files_of(tree)
     expected = {prefix + name for name in files}
     links = {prefix + str(path.relative_to(tree)) for path in tree.rglob("*") if path.is_symlink()}
     found = {key for key in bucket_keys(server, bucket) if not key.endswith("/")}
     assert found == expected | links
-    for name, path in files.items():
+    for name, path in list(files.items())[::read_one_in]:
         body = server.client.get_object(Bucket=bucket, Key=prefix + name)["Body"].read()
         assert hashlib.sha256(body).digest() == hashlib.sha256(path.read_bytes()).digest(), name
     for path in tree.rglob("*"):
@@ -78,7 +79,7 @@ def test_round_trip_on_a_store_that_keeps_markers(ministack: S3Server, tree: Pat
         assert differences(tree, mount.mountpoint) == []
         assert rsync("-ai", f"{tree}/", f"{mount.mountpoint}/") == ""
         assert mount.status()["dirty_files"] == 0
-        assert_objects_are_the_files(ministack, bucket, tree, "host/daily/")
+        assert_objects_are_the_files(ministack, bucket, tree, "host/daily/", read_one_in=5)
 
 
 @pytest.mark.timeout(300)
@@ -94,7 +95,7 @@ def test_round_trip_on_seaweedfs(seaweed: S3Server, tree: Path, tmp_path: Path) 
         remount_with_an_empty_cache(mount)
         found = differences(tree, mount.mountpoint / "tree")
         assert [line for line in found if not line.startswith(".d")] == []
-        assert_objects_are_the_files(seaweed, bucket, tree, "tree/")
+        assert_objects_are_the_files(seaweed, bucket, tree, "tree/", read_one_in=1)
     files = len(files_of(tree))
     directories = 1 + sum(1 for path in tree.rglob("*") if path.is_dir() and not path.is_symlink())
     links = sum(1 for path in tree.rglob("*") if path.is_symlink())

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -103,47 +103,89 @@ def defined_names(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield node.attr, node.lineno
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_down(path: Path) -> None:
+def imports_that_do_not_point_down(path: Path, tree: ast.AST) -> Iterator[str]:
     place = place_of(path)
     allowed = FLOOR_0 | (ALLOWED[place] if place not in FLOOR_0 else set())
-    for module in imported_modules(ast.parse(path.read_text())):
+    for module in imported_modules(tree):
         top, _, rest = module.partition(".")
         if top == "s3mount" and rest:
             target = rest.split(".")[0]
-            assert target in allowed or target == "__version__", f"{place} must not import s3mount.{rest}"
-        elif top in ONLY_IN:
-            assert place in ONLY_IN[top], f"{top} is known in {ONLY_IN[top]} only"
+            if target not in allowed and target != "__version__":
+                yield f"{place} must not import s3mount.{rest}"
+        elif top in ONLY_IN and place not in ONLY_IN[top]:
+            yield f"{top} is known in {ONLY_IN[top]} only"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_and_functions_are_small(path: Path) -> None:
-    source = path.read_text()
-    assert len(source.splitlines()) <= FILE_LINES_MAX
-    for node in ast.walk(ast.parse(source)):
+def what_is_too_long(path: Path, tree: ast.AST) -> Iterator[str]:
+    if len(path.read_text().splitlines()) > FILE_LINES_MAX:
+        yield "the file"
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
-            assert node.end_lineno - node.lineno < FUNCTION_LINES_MAX, f"{node.name} is too long"
+            if node.end_lineno - node.lineno >= FUNCTION_LINES_MAX:
+                yield node.name
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_module_says_what_it_is_for(path: Path) -> None:
-    source = path.read_text()
-    assert not source.strip() or ast.get_docstring(ast.parse(source)), "a module begins with its role in a sentence"
+def what_has_no_role(path: Path, tree: ast.Module) -> Iterator[str]:
+    if tree.body and not ast.get_docstring(tree):
+        yield "a module begins with its role in a sentence"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_names_are_the_glossary_s(path: Path) -> None:
-    assert not set(path.with_suffix("").parts[-2:]) & BANNED_IN_NAMES
-    for name, line in defined_names(ast.parse(path.read_text())):
+def names_that_are_not_the_glossary_s(path: Path, tree: ast.AST) -> Iterator[str]:
+    yield from set(path.with_suffix("").parts[-2:]) & BANNED_IN_NAMES
+    for name, line in defined_names(tree):
         words = {word.lower() for word in re.split(r"_|(?<=[a-z])(?=[A-Z])", name.strip("_"))}
-        assert not words & BANNED_IN_NAMES, f"line {line}: {name}"
+        if words & BANNED_IN_NAMES:
+            yield f"line {line}: {name}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_nothing_is_left_for_later(path: Path) -> None:
+def what_is_left_for_later(path: Path, tree: ast.AST) -> Iterator[str]:
     for number, line in enumerate(path.read_text().splitlines(), 1):
-        assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError", line), f"line {number}: {line.strip()}"
+        if re.search(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError", line):
+            yield f"line {number}: {line.strip()}"
+
+
+RULES = (
+    imports_that_do_not_point_down,
+    what_is_too_long,
+    what_has_no_role,
+    names_that_are_not_the_glossary_s,
+    what_is_left_for_later,
+)
+
+
+@pytest.fixture(scope="module")
+def trees() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text()) for path in FILES}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_of_the_package(rule: Callable[[Path, ast.Module], Iterator[str]], trees: dict[Path, ast.Module]) -> None:
+    broken = [f"{path.relative_to(ROOT)}: {what}" for path, tree in trees.items() for what in rule(path, tree)]
+    assert len(trees) > 100
+    assert not broken
+
+
+# Every rule above must be able to say no: source that breaks it, as a file of the package.
+BROKEN = {
+    imports_that_do_not_point_down: ("store/x.py", "import s3mount.vfs.filesystem"),
+    what_is_too_long: ("store/x.py", "def long():\n" + "    pass\n" * FUNCTION_LINES_MAX),
+    what_has_no_role: ("store/x.py", "import os"),
+    names_that_are_not_the_glossary_s: ("store/x.py", "cache_manager = 1"),
+    what_is_left_for_later: ("store/x.py", "# TODO"),
+}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_rules_can_fail(
+    rule: Callable[[Path, ast.Module], Iterator[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, source = BROKEN[rule]
+    monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
+    path = tmp_path / name
+    path.parent.mkdir()
+    path.write_text(source)
+    assert list(rule(path, ast.parse(source)))
 
 
 def test_every_folder_of_the_package_has_a_floor() -> None:

@@ -20,7 +20,7 @@ from tests.support.entries import all_entries
 from tests.support.memory_store import MemoryStore
 
 ME = Caller(0, 0, 0o022)
-NAMES = 20_000
+NAMES = 10_000
 MIB = 1 << 20
 # Beyond what the caches may hold in any case, a listing may take this much for a page and this much for each name.
 PAGE_BYTES_MAX = 6 * MIB
