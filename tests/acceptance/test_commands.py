@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.support.cli_mount import CliMount
 from tests.support.mount_process import REPOSITORY, is_mounted
 from tests.support.s3_server import S3Server
 
+OwnProcesses = partial(CliMount, is_loaded=False)
 PROMPT = "--write-back-delay=50ms"
 RESTING = "--write-back-delay=1h"
 STATUS_FIELDS = {
@@ -42,7 +44,7 @@ def puts(drive: CliMount) -> int:
 
 def test_from_mount_to_unmount(seaweed: S3Server, tmp_path: Path) -> None:
     bucket = seaweed.make_bucket()
-    with CliMount(seaweed, bucket, tmp_path, RESTING, "--cache-size=64MiB", "--log-level=debug") as drive:
+    with OwnProcesses(seaweed, bucket, tmp_path, RESTING, "--cache-size=64MiB", "--log-level=debug") as drive:
         assert drive.run("status").stdout == "nothing is mounted\n"
         assert drive.run("status", "--json").stdout == "[]\n"
         mounted = drive.run(*drive.mount_words())
@@ -88,7 +90,7 @@ def test_from_mount_to_unmount(seaweed: S3Server, tmp_path: Path) -> None:
 def test_mount_points_and_folders_with_awkward_names(seaweed: S3Server, tmp_path: Path) -> None:
     """Named in every command, also by another way to the same folder; a path too long for a socket is among them."""
     bucket = seaweed.make_bucket()
-    with CliMount(seaweed, bucket, tmp_path / ("long " * 24), RESTING) as drive:
+    with OwnProcesses(seaweed, bucket, tmp_path / ("long " * 24), RESTING) as drive:
         drive.mountpoint = drive.mountpoint.with_name("a, b\\c é 'd'")
         drive.mountpoint.mkdir()
         drive.cache_dir = drive.cache_dir.with_name("a, cache 'dir'")
@@ -110,7 +112,7 @@ def test_a_prefix(seaweed: S3Server, tmp_path: Path) -> None:
     bucket = seaweed.make_bucket()
     seaweed.client.put_object(Bucket=bucket, Key="outside", Body=b"")
     seaweed.client.put_object(Bucket=bucket, Key="lap top/home/seen", Body=b"inside")
-    with CliMount(seaweed, bucket, tmp_path, PROMPT, prefix="lap top/home") as drive:
+    with OwnProcesses(seaweed, bucket, tmp_path, PROMPT, prefix="lap top/home") as drive:
         drive.mount()
         assert os.listdir(drive.mountpoint) == ["seen"]
         (drive.mountpoint / "dir").mkdir()
@@ -127,7 +129,7 @@ def test_read_only_and_allow_other(seaweed: S3Server, tmp_path: Path, words: lis
         pytest.skip("only root may always use allow_other")
     bucket = seaweed.make_bucket()
     seaweed.client.put_object(Bucket=bucket, Key="dir/file", Body=b"body")
-    with CliMount(seaweed, bucket, tmp_path) as drive:
+    with OwnProcesses(seaweed, bucket, tmp_path) as drive:
         drive.mount(*words)
         assert {"ro", "allow_other"} <= set(mount_options_of(drive))
         file = drive.mountpoint / "dir/file"
@@ -149,7 +151,7 @@ def test_what_other_users_may(seaweed: S3Server, tmp_path: Path, allowed: bool) 
         pytest.skip("only root can be another user")
     bucket = seaweed.make_bucket()
     seaweed.client.put_object(Bucket=bucket, Key="file", Body=b"body")
-    with tempfile.TemporaryDirectory() as open_folder, CliMount(seaweed, bucket, tmp_path) as drive:
+    with tempfile.TemporaryDirectory() as open_folder, OwnProcesses(seaweed, bucket, tmp_path) as drive:
         os.chmod(open_folder, 0o755)
         drive.mountpoint = Path(open_folder) / "mountpoint"
         drive.mountpoint.mkdir()
@@ -165,7 +167,7 @@ def test_credentials_from_the_aws_configuration(seaweed: S3Server, tmp_path: Pat
     the fast transfers both find it."""
     bucket = seaweed.make_bucket()
     nothing = dict.fromkeys(seaweed.environment(), "")
-    with CliMount(seaweed, bucket, tmp_path, environment={**nothing, "AWS_EC2_METADATA_DISABLED": "true"}) as drive:
+    with OwnProcesses(seaweed, bucket, tmp_path, environment={**nothing, "AWS_EC2_METADATA_DISABLED": "true"}) as drive:
         aws = Path(drive.environment["HOME"]) / ".aws"
         aws.mkdir()
         keys = f"aws_access_key_id = {seaweed.access_key}\naws_secret_access_key = {seaweed.secret_key}\n"
@@ -183,7 +185,7 @@ def test_credentials_from_the_aws_configuration(seaweed: S3Server, tmp_path: Pat
 def test_owner_and_permissions_of_foreign_objects(seaweed: S3Server, tmp_path: Path) -> None:
     bucket = seaweed.make_bucket()
     seaweed.client.put_object(Bucket=bucket, Key="dir/file", Body=b"body")
-    with CliMount(seaweed, bucket, tmp_path, "--uid=1234", "--gid=2345", "--umask=027") as drive:
+    with OwnProcesses(seaweed, bucket, tmp_path, "--uid=1234", "--gid=2345", "--umask=027") as drive:
         drive.mount()
         for path, mode in ((drive.mountpoint / "dir", 0o40750), (drive.mountpoint / "dir/file", 0o100640)):
             found = path.stat()
@@ -195,7 +197,7 @@ def test_owner_and_permissions_of_foreign_objects(seaweed: S3Server, tmp_path: P
 
 def test_storage_class(seaweed: S3Server, tmp_path: Path) -> None:
     bucket = seaweed.make_bucket()
-    with CliMount(seaweed, bucket, tmp_path, PROMPT) as drive:
+    with OwnProcesses(seaweed, bucket, tmp_path, PROMPT) as drive:
         drive.mount("--storage-class=standard_ia")
         (drive.mountpoint / "small").write_bytes(b"x")
         (drive.mountpoint / "large").write_bytes(bytes(20 << 20))
@@ -210,7 +212,7 @@ def test_storage_class(seaweed: S3Server, tmp_path: Path) -> None:
 def test_write_back_delay(seaweed: S3Server, tmp_path: Path) -> None:
     delay_s = 2.0
     bucket = seaweed.make_bucket()
-    with CliMount(seaweed, bucket, tmp_path) as drive:
+    with OwnProcesses(seaweed, bucket, tmp_path) as drive:
         drive.mount(f"--write-back-delay={delay_s}")
         file = drive.mountpoint / "file"
         begin = time.monotonic()
@@ -226,7 +228,7 @@ def test_write_back_delay(seaweed: S3Server, tmp_path: Path) -> None:
 
 def test_changes_within_the_delay_are_uploaded_once(seaweed: S3Server, tmp_path: Path) -> None:
     bucket = seaweed.make_bucket()
-    with CliMount(seaweed, bucket, tmp_path, RESTING) as drive:
+    with OwnProcesses(seaweed, bucket, tmp_path, RESTING) as drive:
         drive.mount()
         for text in ("one", "two", "three"):
             (drive.mountpoint / "file").write_text(text)
@@ -242,7 +244,7 @@ def test_metadata_ttl(seaweed: S3Server, tmp_path: Path) -> None:
     ttl_s = 2.0
     bucket = seaweed.make_bucket()
     seaweed.client.put_object(Bucket=bucket, Key="first", Body=b"1")
-    with CliMount(seaweed, bucket, tmp_path) as drive:
+    with OwnProcesses(seaweed, bucket, tmp_path) as drive:
         drive.mount(f"--metadata-ttl={ttl_s}")
         before = time.monotonic()
         assert os.listdir(drive.mountpoint) == ["first"]
@@ -258,7 +260,7 @@ def test_metadata_ttl(seaweed: S3Server, tmp_path: Path) -> None:
 
 def test_fsync_remote(seaweed: S3Server, tmp_path: Path) -> None:
     bucket = seaweed.make_bucket()
-    with CliMount(seaweed, bucket, tmp_path, RESTING) as drive:
+    with OwnProcesses(seaweed, bucket, tmp_path, RESTING) as drive:
         drive.mount("--fsync=remote")
         with (drive.mountpoint / "file").open("wb") as file:
             for body in (b"one", b"one, two"):
@@ -281,7 +283,7 @@ def test_fsync_remote(seaweed: S3Server, tmp_path: Path) -> None:
 
 def test_foreground(seaweed: S3Server, tmp_path: Path) -> None:
     bucket = seaweed.make_bucket()
-    with CliMount(seaweed, bucket, tmp_path, RESTING) as drive:
+    with OwnProcesses(seaweed, bucket, tmp_path, RESTING) as drive:
         process = drive.start(*drive.mount_words("--foreground"))
         wait_until(lambda: is_mounted(drive.mountpoint))
         (drive.mountpoint / "file").write_text("body")
@@ -311,7 +313,7 @@ def test_more_data_than_the_cache_holds(seaweed: S3Server, tmp_path: Path) -> No
     limit_bytes = 8 << 20
     bodies = {f"file{number}": os.urandom(3 << 20) for number in range(6)}
     bucket = seaweed.make_bucket()
-    with CliMount(seaweed, bucket, tmp_path, PROMPT, "--cache-size=8MiB") as drive:
+    with OwnProcesses(seaweed, bucket, tmp_path, PROMPT, "--cache-size=8MiB") as drive:
         # On a busy machine: of a file half written, uploaded and shed, the rest comes while another's bytes are owed.
         drive.expected_log.append("upload of 'file[0-9]' failed in the cache: the cache has no room")
         drive.mount()
@@ -340,7 +342,7 @@ def test_the_call_that_mount_8_makes(seaweed: S3Server, tmp_path: Path) -> None:
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m s3mount "$@"\n')
     program.chmod(0o755)
-    with CliMount(seaweed, bucket, tmp_path) as drive:
+    with OwnProcesses(seaweed, bucket, tmp_path) as drive:
         options = f"noatime,endpoint_url={seaweed.endpoint_url},cache-dir={drive.cache_dir},uid=1234"
         helper = ["/sbin/mount.fuse3", drive.source, str(drive.mountpoint), "-t", "fuse.s3mount", "-o", f"rw,{options}"]
         environment = {**drive.environment, "PATH": str(program.parent)}
@@ -361,7 +363,7 @@ def test_the_call_that_mount_8_makes(seaweed: S3Server, tmp_path: Path) -> None:
 
 def test_inode_numbers_and_capacity_after_a_remount(seaweed: S3Server, tmp_path: Path) -> None:
     """The numbers are the index's; what `df` shows is the option's, less the files."""
-    with CliMount(seaweed, seaweed.make_bucket(), tmp_path, "--capacity=10GiB") as drive:
+    with OwnProcesses(seaweed, seaweed.make_bucket(), tmp_path, "--capacity=10GiB") as drive:
         drive.mount()
         (drive.mountpoint / "d").mkdir()
         (drive.mountpoint / "d/f").write_bytes(bytes(1 << 20))

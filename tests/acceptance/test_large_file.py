@@ -28,7 +28,7 @@ def peak_rss_kib(pid: int) -> int:
 @pytest.mark.timeout(400)
 def test_a_file_of_5_gib(seaweed: S3Server, tmp_path: Path) -> None:
     bucket = seaweed.make_bucket()
-    with CliMount(seaweed, bucket, tmp_path, f"--cache-size={SIZE_MIB + 512}MiB") as mount:
+    with CliMount(seaweed, bucket, tmp_path, f"--cache-size={SIZE_MIB + 512}MiB", is_loaded=False) as mount:
         mount.mount()
         target = mount.mountpoint / "large"
         with target.open("wb", buffering=0) as file:
@@ -56,7 +56,7 @@ def test_a_sparse_file_takes_neither_cache_nor_memory(seaweed: S3Server, tmp_pat
     bucket = seaweed.make_bucket()
     size = SPARSE_MIB * MIB
     spots = (0, size // 2, size - MIB)
-    with CliMount(seaweed, bucket, tmp_path, "--cache-size=64MiB") as mount:
+    with CliMount(seaweed, bucket, tmp_path, "--cache-size=64MiB", is_loaded=False) as mount:
         mount.mount()
         target = mount.mountpoint / "sparse"
         begun = time.monotonic()

@@ -123,7 +123,7 @@ def test_refused_in_the_middle(seaweed: S3Server, tmp_path: Path, code: str) -> 
         FaultProxy(seaweed.endpoint_url) as proxy,
         CliMount(
             seaweed, bucket, tmp_path, "--log-level=debug", "--write-back-delay=50ms", "--metadata-ttl=0s",
-            endpoint_url=proxy.endpoint_url, expected_log=["."],
+            endpoint_url=proxy.endpoint_url, expected_log=["."], is_loaded=False,
         ) as drive,
     ):  # fmt: skip
         listener = Listener(drive)
@@ -181,7 +181,7 @@ HOW = [("option", URLS), ("configuration", URLS), ("-o", URLS[:2]), ("environmen
 def test_a_password_in_the_endpoint_is_refused_and_not_shown(
     seaweed: S3Server, tmp_path: Path, url: str, how: str
 ) -> None:
-    with CliMount(seaweed, "bucket", tmp_path, expected_log=["."]) as drive:
+    with CliMount(seaweed, "bucket", tmp_path, expected_log=["."], is_loaded=False) as drive:
         words = ["mount", drive.source, str(drive.mountpoint), f"--cache-dir={drive.cache_dir}"]
         home = Path(drive.environment["HOME"])
         match how:

@@ -1,4 +1,5 @@
-"""A drive handled as a person would: with `s3mount` commands, each a process of its own.
+"""A drive handled as a person would: with `s3mount` commands, each a process of its own, most of them copies of one
+that has loaded what they need (loaded.py).
 
 Used by tests/acceptance, from one thread. State, cache and home lie in the test's folder; no AWS setting and no proxy
 of this account is seen. Every command has a deadline. Does not start servers. What a test only wants to know or to
@@ -13,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +28,7 @@ from s3mount.control.protocol import ControlRefused, ControlUnreachable
 from s3mount.control.registry import Registry
 from s3mount.host import start_time
 from s3mount.index.inodes import OWED
+from tests.support.loaded import loaded
 from tests.support.mount_process import REPOSITORY, MountFailed, is_mounted
 from tests.support.s3_server import S3Server
 
@@ -51,15 +54,19 @@ class CliMount:
         endpoint_url: str | None = None,
         environment: Mapping[str, str] | None = None,
         expected_log: Sequence[str] = (),
+        is_loaded: bool = True,
     ) -> None:
         """`options` go to every mount(). `endpoint_url`: instead of the server's own, for a proxy before it. An empty
-        value in `environment` takes the variable out."""
+        value in `environment` takes the variable out. Without `is_loaded`, and with an `environment`, commands are
+        interpreters of their own."""
         self.bucket = bucket
         self.source = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
         self.options = options
         self.mountpoint = folder / "mountpoint"
         self.cache_dir = folder / "cache"
         self.expected_log = list(expected_log)
+        self._is_loaded = is_loaded and not environment
+        self._name = f"s3m-{uuid.uuid4().hex[:8]}"
         self._endpoint_url = server.endpoint_url if endpoint_url is None else endpoint_url
         self.environment = isolated_environment(server, folder, environment or {})
         self.mountpoint.mkdir(parents=True, exist_ok=True)
@@ -121,6 +128,9 @@ class CliMount:
 
     def run(self, *args: str, timeout_s: float = COMMAND_DEADLINE_S) -> Completed:
         """`s3mount ARGS` as it went, whatever its exit code."""
+        done = loaded().run(args, self.environment, self._name, timeout_s) if self._is_loaded else None
+        if done is not None:
+            return done
         return subprocess.run(
             [sys.executable, "-m", "s3mount", *args], cwd=REPOSITORY, env=self.environment, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=timeout_s, check=False,
@@ -186,12 +196,14 @@ class CliMount:
             subprocess.run(command, check=False, capture_output=True, timeout=END_DEADLINE_S)
 
     def pids(self) -> list[int]:
-        """Living processes started with this drive's state folder."""
+        """Living processes of this drive: started with its state folder, or under its name."""
         mark = f"\0XDG_STATE_HOME={self.environment['XDG_STATE_HOME']}\0".encode()
         found: list[int] = []
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if mark in b"\0" + (folder / "environ").read_bytes() and start_time(int(folder.name)) is not None:
+                is_ours = (folder / "comm").read_text().strip() == self._name
+                is_ours = is_ours or mark in b"\0" + (folder / "environ").read_bytes()
+                if is_ours and start_time(int(folder.name)) is not None:
                     found.append(int(folder.name))
         return found
 
