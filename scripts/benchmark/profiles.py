@@ -17,23 +17,27 @@ END_DEADLINE_S = 60.0
 
 @contextmanager
 def flame_graph(pid: int, file: Path) -> Iterator[None]:
-    """Write `file`, an SVG, of what the threads of `pid` that have work did meanwhile. Needs the right to trace it
-    (root, or kernel.yama.ptrace_scope=0). Raises RuntimeError when py-spy cannot."""
+    """Write `file`, an SVG, of what the threads of `pid` that have work did meanwhile; an empty one when they had none.
+    Needs the right to trace it (root, or kernel.yama.ptrace_scope=0). Raises RuntimeError when py-spy cannot."""
     beside = Path(sys.executable).with_name("py-spy")
     program = str(beside) if beside.exists() else shutil.which("py-spy")
     if program is None:
         raise RuntimeError("py-spy is not installed: pip install py-spy")
     words = [program, "record", f"--pid={pid}", f"--rate={RATE_HZ}", "--nonblocking", f"--output={file}"]
-    recorder = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        yield
-    finally:
-        recorder.send_signal(signal.SIGINT)
+    with subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as recorder:
+        assert recorder.stdout is not None
+        # Told to end before it has begun, it writes nothing.
+        said = recorder.stdout.readline()
         try:
-            _, said = recorder.communicate(timeout=END_DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            recorder.kill()
-            recorder.communicate()
-            raise
+            yield
+        finally:
+            recorder.send_signal(signal.SIGINT)
+            try:
+                said += recorder.communicate(timeout=END_DEADLINE_S)[0]
+            except subprocess.TimeoutExpired:
+                recorder.kill()
+                raise
     if not file.exists():
-        raise RuntimeError(f"no profile: {said.decode(errors='replace').strip()[-300:]}")
+        raise RuntimeError(f"no profile: {said.strip()[-300:]}")
