@@ -11,7 +11,7 @@ from collections.abc import Callable
 from s3mount.clock import Clock
 
 QUIET_S = 0.1
-HOLD_S_MAX = 2.0
+HOLD_S_MAX = 10.0
 
 
 class Pace:
