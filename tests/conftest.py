@@ -23,10 +23,6 @@ sys.dont_write_bytecode = False
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-LONGEST = "test_large_file.py"
-WAITING = "network"
-BETWEEN = 7
-
 # How long an example takes says more of the machine's other work than of ours; pytest-timeout catches what hangs.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
@@ -41,19 +37,6 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The large file begins first, it takes longest; and those of a network that hangs, who wait, come one by one
-    between the others, who want the processor."""
-    files: dict[Path, list[pytest.Item]] = {}
-    for item in items:
-        files.setdefault(item.path, []).append(item)
-    waiting = [path for path in files if path.parent.name == WAITING]
-    order = sorted((path for path in files if path not in waiting), key=lambda path: path.name != LONGEST)
-    for number, path in enumerate(waiting):
-        order.insert(1 + number * BETWEEN, path)
-    items[:] = [item for path in order for item in files[path]]
 
 
 @pytest.fixture(scope="session")
