@@ -25,8 +25,8 @@ from typing import NoReturn, TypedDict
 from s3mount import garbage
 from s3mount.bindings import load_binding
 from s3mount.cli import main
+from tests.support.mount_process import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 MESSAGE_BYTES_MAX = 1 << 17
 END_DEADLINE_S = 10.0
 NAME_FILE = Path("/proc/self/comm")
