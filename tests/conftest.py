@@ -28,6 +28,29 @@ settings.register_profile("unhurried", deadline=None, suppress_health_check=[Hea
 settings.load_profile("unhurried")
 
 
+# What mostly waits (for a silent network, for the pause before another try) runs beside what mostly works: each of
+# these files comes before a folder, where the processes that share the files would otherwise come to all at once.
+WAITS_BEFORE = {
+    "network/test_faults.py": "acceptance",
+    "network/test_stopping.py": "contract",
+    "network/test_offline.py": "faults",
+    "network/test_workloads.py": "functional",
+    "faults/test_odd_keys.py": "mount",
+    "faults/test_nth_call.py": "programs",
+    "faults/test_random_junk.py": "security",
+    "faults/test_streaming.py": "unit",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> tuple[str, bool]:
+        path = item.path.relative_to(Path(__file__).parent)
+        folder = WAITS_BEFORE.get(path.as_posix())
+        return folder or path.parts[0], folder is None
+
+    items.sort(key=place)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Thousands of tests are 200 000 objects that stay: garbage collection need not look at them, then or later."""
