@@ -25,7 +25,7 @@ from tests.simulation.model import Crash, Mark, Model
 from tests.support.crash_disk import CrashDisk
 from tests.support.faulty_store import Moment
 
-SEEDS = int(os.environ.get("S3MOUNT_SIM_SEEDS", "24"))
+SEEDS = int(os.environ.get("S3MOUNT_SIM_SEEDS", "16"))
 FIRST = int(os.environ.get("S3MOUNT_SIM_SEED", "0"))
 LIVES = 4
 STEPS_MAX = 40
