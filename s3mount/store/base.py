@@ -9,7 +9,7 @@ were already retried a few times below; a caller that goes on retrying brings it
 raised a temporary error may all the same have taken effect (the reply was lost).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol
 
@@ -45,6 +45,20 @@ ABSENT = Condition(ConditionKind.ABSENT)
 
 def matches(etag: ETag) -> Condition:
     return Condition(ConditionKind.MATCHES, etag)
+
+
+class Put(NamedTuple):
+    """An object that is to be made: the arguments of `put`."""
+
+    key: ObjectKey
+    body: Body
+    metadata: Mapping[str, str]
+    content_type: str
+    condition: Condition = ANY
+
+
+TakePuts = Callable[[int], Iterable[Put]]
+GivePuts = Callable[[Mapping[ObjectKey, ETag | StoreError]], None]
 
 
 class StoreProperties(NamedTuple):
@@ -124,6 +138,11 @@ class ObjectStore(Protocol):
         self, key: ObjectKey, body: Body, *, metadata: Mapping[str, str], content_type: str, condition: Condition = ANY
     ) -> ETag:
         """Make the object, atomically: readers see all of the old or all of the new. `body` is free after return."""
+
+    def put_many(self, take: TakePuts, give: GivePuts) -> None:
+        """`put` of many small objects, several under way at once, as `head_many`: `take` is asked while there is room,
+        and no key may be under way twice. Each comes to what `put` returns or raises. What is under way when `take` or
+        `give` raises is cancelled, and may have taken effect all the same."""
 
     def copy(
         self,

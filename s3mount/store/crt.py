@@ -110,9 +110,9 @@ class CrtClient:
         try:
             request.finished_future.result(timeout_s)
         except S3ResponseError as error:
-            if error.status_code == 412 and reply.tries > 1 and method != "GET":
-                # The runtime's first try may be the very write that made its second one fail.
-                raise Unreachable(f"the answer of {self._host} was lost ({operation})") from error
+            explained = error if method == "GET" else self.explained(operation, reply, error)
+            if explained is not error:
+                raise explained from error
             raise
         except FutureTimeoutError as error:
             request.cancel()
@@ -181,6 +181,13 @@ class CrtClient:
             signature = self._in_flight.pop(request, None)
         if signature is not None:
             signatures.give_back(self._region, signature)
+
+    def explained(self, operation: str, reply: CrtReply, error: Exception) -> Exception:
+        """What the failure of a request that changes something means: the runtime's first try may be the very write
+        that made its second one fail, and then nobody knows the outcome."""
+        if isinstance(error, S3ResponseError) and error.status_code == 412 and reply.tries > 1:
+            return Unreachable(f"the answer of {self._host} was lost ({operation})")
+        return error
 
     def silence(self, operation: str, timeout_s: float) -> Silent:
         return Silent(f"no answer from {self._host} within {timeout_s:.0f} s ({operation})")

@@ -30,6 +30,7 @@ class Attempts:
         self.attempt_timeout_s = deadline_s / 2
         self._stopping = stopping
         self._failures = 0
+        self._unanswered: StoreError | None = None
         now = time.monotonic()
         self._deadline = now + deadline_s
         # A try begun later would end after the deadline; with `retries_silence`, later than a silence may cost.
@@ -44,25 +45,29 @@ class Attempts:
         return max(0.0, self._deadline - time.monotonic())
 
     def run(self, request: Callable[[], Result]) -> Result:
-        """The result of the first try that succeeds; raises the StoreError of the last one otherwise.
-
-        A write that was refused for its condition after an earlier try of the same call lost its reply may have been
-        refused because of itself: that raises the earlier, temporary error, which says so.
-        """
-        unanswered: StoreError | None = None
+        """The result of the first try that succeeds; raises what `judge` says of the last one otherwise."""
         while True:
             try:
                 return request()
-            except PreconditionFailed as error:
-                if unanswered is not None:
-                    raise unanswered from error
-                raise
             except StoreError as error:
-                if not isinstance(error, Throttled | Denied):
-                    unanswered = error
-                pause_s = self.pause_s(error)
+                judged, pause_s = self.judge(error)
+                if judged is not error:
+                    raise judged from error
                 if pause_s is None or self._stopping.wait(pause_s):
                     raise
+
+    def judge(self, error: StoreError) -> tuple[StoreError, float | None]:
+        """After a try that failed with `error`: what the call has failed with if it was the last, and how long to wait
+        before the next one, None when it was.
+
+        A write that was refused for its condition after an earlier try of the same call lost its reply may have been
+        refused because of itself: then that is the earlier, temporary error, which says so.
+        """
+        if isinstance(error, PreconditionFailed):
+            return self._unanswered or error, None
+        if not isinstance(error, Throttled | Denied):
+            self._unanswered = error
+        return error, self.pause_s(error)
 
     def pause_s(self, error: StoreError) -> float | None:
         """After a try that failed with `error`: how long to wait before the next one, None when it was the last."""

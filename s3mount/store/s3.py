@@ -5,13 +5,10 @@ threads. Requests with small replies go through awscrt; GET, which botocore is f
 botocore. Keeps no copy of what it reads.
 """
 
-import base64
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
-
-from awscrt import checksums
 
 from s3mount.errors import Corrupt, Missing, Rejected, StoreError
 from s3mount.model import ETag, ObjectInfo, ObjectKey
@@ -21,10 +18,13 @@ from s3mount.store.base import (
     Body,
     Condition,
     GiveHeads,
+    GivePuts,
     ListPage,
     PartInfo,
+    Put,
     StoreProperties,
     TakeKeys,
+    TakePuts,
     UploadInfo,
 )
 from s3mount.store.crt import CrtReply
@@ -33,6 +33,7 @@ from s3mount.store.documents import Document
 from s3mount.store.gets import Gets
 from s3mount.store.heads import Heads
 from s3mount.store.part_sums import FULL_OBJECT, PartChecksum, PartSums
+from s3mount.store.puts import Puts
 from s3mount.store.request_counter import RequestCounter
 from s3mount.store.s3_errors import ErrorContext, absent_fails, archived_is_explained
 from s3mount.store.sender import REQUEST_ERRORS, Sender
@@ -73,6 +74,7 @@ class S3Store:
         self._part_sums = PartSums()
         self._sender = Sender(settings, boto, counter, self._context, on_strain)
         self._heads = Heads(settings, boto, self._sender)
+        self._puts = Puts(settings, self._sender)
         self._gets = Gets(settings, boto, self._sender)
         self._deletions = Deletions(self._prefix, self._sender, self._context)
 
@@ -122,31 +124,10 @@ class S3Store:
     def put(
         self, key: ObjectKey, body: Body, *, metadata: Mapping[str, str], content_type: str, condition: Condition = ANY
     ) -> ETag:
-        wire.check_metadata(metadata)
-        # Checked by S3 before it makes the object, so bytes that changed on the way are refused.
-        checksum = checksums.crc64nvme(body).to_bytes(8, "big")
-        headers = self._object_headers(metadata, content_type, condition)
-        headers.append(("x-amz-checksum-crc64nvme", base64.b64encode(checksum).decode()))
+        return self._puts.one(Put(key, body, metadata, content_type, condition))
 
-        def request(timeout_s: float) -> CrtReply:
-            hot = self._sender.hot()
-            return hot.send("PutObject", "PUT", self._prefix + key, headers=headers, body=body, timeout_s=timeout_s)
-
-        with absent_fails(condition):
-            reply = self._sender.send_hot("PutObject", len(body), request)
-        return wire.written_etag(reply.headers.get("etag"))
-
-    def _object_headers(
-        self, metadata: Mapping[str, str], content_type: str, condition: Condition
-    ) -> list[tuple[str, str]]:
-        headers = [
-            ("Content-Type", content_type),
-            *((wire.METADATA_HEADER + name, value) for name, value in metadata.items()),
-            *wire.condition_headers(condition).items(),
-        ]
-        if self._settings.storage_class:
-            headers.append(("x-amz-storage-class", self._settings.storage_class))
-        return headers
+    def put_many(self, take: TakePuts, give: GivePuts) -> None:
+        self._puts.many(take, give)
 
     def copy(
         self,
@@ -159,7 +140,7 @@ class S3Store:
         condition: Condition = ANY,
     ) -> ETag:
         wire.check_metadata(metadata)
-        headers = self._object_headers(metadata, content_type, condition)
+        headers = wire.object_headers(metadata, content_type, condition, self._settings.storage_class)
         headers.append(("x-amz-metadata-directive", "REPLACE"))
         return self._copy("CopyObject", target, source, source_etag, headers)[0]
 

@@ -83,22 +83,31 @@ class Sender:
         """For requests that somebody waits for."""
         return Attempts(self._settings.asking_deadline_for_s(reply_bytes), self._stopping, retries_silence=True)
 
+    def sending_attempts(self, body_bytes: int) -> Attempts:
+        """For requests that change something."""
+        return Attempts(self._settings.deadline_s(body_bytes), self._stopping)
+
+    def upload_turn(self, body_bytes: int) -> Callable[[], float]:
+        """Takes a place in the line for the bandwidth; what it returns tells how long to wait before asking again, 0
+        once the bytes may go, and after close()."""
+        pause_s = self.throttle.up.queue(body_bytes)
+        return lambda: 0.0 if self._stopping.is_set() else pause_s()
+
     def send(self, operation: str, request: Callable[[], Result]) -> Result:
         """One request through botocore, retried."""
-        return Attempts(self._settings.deadline_s(0), self._stopping).run(self.translated(operation, request))
+        return self.sending_attempts(0).run(self.translated(operation, request))
 
     def send_hot(self, operation: str, body_bytes: int, request: Callable[[float], Result]) -> Result:
         """One request through awscrt, retried; `request` takes the time it may wait, not counting what is waited for
         the bandwidth."""
         self.throttle.up.take(body_bytes)
-        return self._send_hot(operation, self._settings.deadline_s(body_bytes), request)
+        return self._send_hot(operation, self.sending_attempts(body_bytes), request)
 
     def send_copy(self, operation: str, request: Callable[[float], Result]) -> Result:
         """The same of a request that copies inside S3."""
-        return self._send_hot(operation, self._settings.copy_deadline_s, request)
+        return self._send_hot(operation, Attempts(self._settings.copy_deadline_s, self._stopping), request)
 
-    def _send_hot(self, operation: str, deadline_s: float, request: Callable[[float], Result]) -> Result:
-        attempts = Attempts(deadline_s, self._stopping)
+    def _send_hot(self, operation: str, attempts: Attempts, request: Callable[[float], Result]) -> Result:
         return attempts.run(self.translated(operation, lambda: request(attempts.attempt_timeout_s)))
 
     def translated(

@@ -45,16 +45,29 @@ class TokenBucket:
         if not size:
             return 0.0
         began_s = self._monotonic_s()
+        pause_s = self.queue(size)
+        while (left_s := pause_s()) > 0 and not self._wait(left_s):
+            pass
+        return self._monotonic_s() - began_s
+
+    def queue(self, size: int) -> Callable[[], float]:
+        """Take the next place in the line. What is returned tells how long to wait before asking it again, 0 once the
+        bytes may go."""
+        if not size:
+            return lambda: 0.0
         with self._lock:
             turn = self._taken
-            pause_s = self._pause_s(turn)
+            first_s = self._pause_s(turn)
             self._taken += size
             if self._rate() is None:
                 self._paid = float(self._taken)
-        while pause_s > 0 and not self._wait(pause_s):
+                return lambda: 0.0
+
+        def pause_s() -> float:
             with self._lock:
-                pause_s = self._pause_s(turn)
-        return self._monotonic_s() - began_s
+                return self._pause_s(turn)
+
+        return pause_s if first_s else lambda: 0.0
 
     def _pause_s(self, turn: int) -> float:
         """How long to wait before looking again whether all before `turn` is paid. Under the lock."""

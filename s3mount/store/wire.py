@@ -67,6 +67,20 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
                 raise Rejected(f"metadata must be printable ASCII: {name!r}: {value!r}")
 
 
+def object_headers(
+    metadata: Mapping[str, str], content_type: str, condition: Condition, storage_class: str | None
+) -> list[tuple[str, str]]:
+    """What a request says of the object that it makes."""
+    headers = [
+        ("Content-Type", content_type),
+        *((METADATA_HEADER + name, value) for name, value in metadata.items()),
+        *condition_headers(condition).items(),
+    ]
+    if storage_class:
+        headers.append(("x-amz-storage-class", storage_class))
+    return headers
+
+
 def time_ns(moment: datetime) -> int:
     """S3 shows whole seconds or milliseconds; counted in microseconds, since a float would round."""
     return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000

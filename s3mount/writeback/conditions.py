@@ -112,17 +112,22 @@ class Conditions:
         self._support = support
         self._index.set_fact(FACT, support.value)
 
-    def ensure_marker(self, key: ObjectKey, condition: Condition) -> Condition:
-        """The same as `ensure`, of a directory's marker."""
-        return ANY if self._is_tree else self.ensure(key, condition)
-
-    def ensure(self, key: ObjectKey, condition: Condition) -> Condition:
-        """The condition to send. Raises PreconditionFailed where the store is not trusted with it and it does not
-        hold, StoreError when that could not be found out."""
+    def unasked(self, condition: Condition, *, is_marker: bool) -> Condition | None:
+        """The condition to send; None where the store is not trusted with it, and is to be asked first."""
+        if is_marker and self._is_tree:
+            return ANY
         if condition.kind is ConditionKind.ANY or self._support in (Support.HONOURED, Support.UNKNOWN):
             return condition
         if self._support is Support.REFUSED and condition.kind is ConditionKind.ABSENT:
             return condition
+        return None
+
+    def ensure(self, key: ObjectKey, condition: Condition, *, is_marker: bool) -> Condition:
+        """The condition to send. `is_marker`: what is written is a directory's. Raises PreconditionFailed where the
+        store is not trusted with it and it does not hold, StoreError when that could not be found out."""
+        sent = self.unasked(condition, is_marker=is_marker)
+        if sent is not None:
+            return sent
         try:
             there: ETag | None = self._store.head(key).etag
         except Missing:

@@ -6,7 +6,7 @@ The queue is the index itself (the partial index inode_owed), so there is no sec
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from s3mount.ending import end_pool
@@ -18,8 +18,11 @@ from s3mount.writeback.deleter import Deleter
 from s3mount.writeback.multipart import MultipartUpload
 from s3mount.writeback.pace import Pace
 from s3mount.writeback.pending import PendingUploads
+from s3mount.writeback.settle import Settlement
+from s3mount.writeback.small_files import SmallFiles
 from s3mount.writeback.steps import BLOCKED_NS, Steps
 from s3mount.writeback.streaming import Streamer
+from s3mount.writeback.uploader import Uploader
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,8 @@ class Scheduler:
         context: WriteBackContext,
         *,
         steps: Steps,
+        uploader: Uploader,
+        settlement: Settlement,
         deleter: Deleter,
         multipart: MultipartUpload,
         pending: PendingUploads,
@@ -62,7 +67,19 @@ class Scheduler:
         self._is_stopping = threading.Event()
         self._is_deleting = threading.Event()
         self._streamer = Streamer(context, multipart, pending, is_stopping=self._is_stopping.is_set)
-        self._pool = ThreadPoolExecutor(context.concurrency.limit_max + 1, thread_name_prefix="writeback")
+        self._pool = ThreadPoolExecutor(context.concurrency.limit_max + 2, thread_name_prefix="writeback")
+        self._is_looking = threading.Lock()  # nobody waits for it, so it is of no order
+        self._small_files = SmallFiles(
+            context,
+            steps=steps,
+            uploader=uploader,
+            settlement=settlement,
+            submit=self._pool.submit,
+            look=self._look,
+            alone=self._work,
+            release=self._release_all,
+            is_stopping=self._is_stopping.is_set,
+        )
         self._thread = threading.Thread(target=self._loop, name="scheduler", daemon=True)
 
     def start(self) -> None:
@@ -88,7 +105,7 @@ class Scheduler:
     def _loop(self) -> None:
         while not self._is_stopping.is_set():
             try:
-                started = self._start_due()
+                started = self._look()
                 pause_s = self._pause_s(started)
             except Exception:
                 log.exception("the write-back loop stumbled; it goes on")
@@ -96,6 +113,15 @@ class Scheduler:
             self._sleeps_until_s = self._context.clock.monotonic_s() + pause_s
             self._wake.wait(pause_s)
             self._wake.clear()
+
+    def _look(self) -> int:
+        """How many were started; 0 also when another thread is at it."""
+        if not self._is_looking.acquire(blocking=False):
+            return 0
+        try:
+            return self._start_due()
+        finally:
+            self._is_looking.release()
 
     def _start_due(self) -> int:
         now_ns = self._context.clock.now_ns()
@@ -155,7 +181,10 @@ class Scheduler:
         if not self._claims.claim(inode.ino, wanted):
             self._index.inodes.set_due(inode.ino, now_ns + BLOCKED_NS)
             return False
-        self._pool.submit(self._work, inode.ino, wanted)
+        if self._small_files.takes(inode):
+            self._small_files.add(inode.ino, wanted)
+        else:
+            self._pool.submit(self._work, inode.ino, wanted)
         return True
 
     def _start_stream(self, inode: Inode, now_ns: int) -> bool:
@@ -211,7 +240,11 @@ class Scheduler:
             self._release(ino, wanted)
 
     def _release(self, ino: Ino, wanted: Collection[ObjectKey]) -> None:
-        self._claims.release(ino, wanted)
+        self._release_all({ino: wanted})
+
+    def _release_all(self, claimed: Mapping[Ino, Collection[ObjectKey]]) -> None:
+        for ino, wanted in claimed.items():
+            self._claims.release(ino, wanted)
         self._on_progress()
         # Small files are begun several at a time, not one for each that ends.
         if self._claims.count() <= self._context.concurrency.limit // 2:

@@ -5,6 +5,7 @@ that key is recognised by its write id, or deleted if nobody wants it; died afte
 same; died after `uploaded` → done.
 """
 
+from dataclasses import dataclass
 from functools import partial
 
 from s3mount.errors import Missing
@@ -16,6 +17,16 @@ from s3mount.writeback.context import WriteBackContext
 GATHER_NS = 200_000_000  # deletions wait this long, so that many go in one request
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """An attempt that is on record. `condition`: what must hold, None when S3 must be asked what is there;
+    `known_etag`: of the version that may be replaced in any case."""
+
+    condition: Condition | None
+    known_etag: ETag | None
+    is_dir: bool
+
+
 class Settlement:
     def __init__(self, context: WriteBackContext):
         self._context = context
@@ -24,6 +35,21 @@ class Settlement:
     def begin(self, ino: Ino, key: ObjectKey) -> Condition | None:
         """Put the attempt on record; returns what must hold at `key`, or None when the inode has gone, or stays here.
         Raises StoreError when S3 had to be asked."""
+        begun = self._begin(ino, key)
+        if begun is None:
+            return None
+        condition = begun.condition or self._look(key, begun.known_etag)
+        return self._context.conditions.ensure(key, condition, is_marker=begun.is_dir)
+
+    def begin_unasked(self, ino: Ino, key: ObjectKey) -> Condition | None:
+        """The same, in a transaction of the caller's; None also when S3 would have to be asked, and then `begin` may
+        follow."""
+        begun = self._begin(ino, key)
+        if begun is None or begun.condition is None:
+            return None
+        return self._context.conditions.unasked(begun.condition, is_marker=begun.is_dir)
+
+    def _begin(self, ino: Ino, key: ObjectKey) -> _Begun | None:
         with self._index.transaction():
             inode = self._index.inodes.find(ino)
             if inode is None or inode.nlink == 0 or inode.is_kept_here:
@@ -35,17 +61,14 @@ class Settlement:
             tombstone = self._index.tombstones.find(key)
             is_attempted = self._index.inodes.with_attempt_at(key, but=ino) is not None
         known_etag = None if tombstone is None else tombstone.etag
+        condition: Condition | None = None
         if inode.remote_key == key and inode.remote_etag is not None:
             condition = matches(inode.remote_etag)
         elif tombstone is None and not is_attempted:
             condition = ABSENT
         elif known_etag is not None and not is_attempted:
             condition = matches(known_etag)
-        else:
-            condition = self._look(key, known_etag)
-        if inode.is_dir:
-            return self._context.conditions.ensure_marker(key, condition)
-        return self._context.conditions.ensure(key, condition)
+        return _Begun(condition, known_etag, inode.is_dir)
 
     def _look(self, key: ObjectKey, known_etag: ETag | None) -> Condition:
         """An earlier write of ours to this key had no known outcome: what it left there, or found, may be replaced."""

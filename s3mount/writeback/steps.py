@@ -5,6 +5,8 @@ inode due later, twice as late each time; one refused for good parks it.
 """
 
 import logging
+from collections.abc import Callable
+from functools import partial
 
 from s3mount.errors import Damaged, FsError, Missing, PreconditionFailed, Rejected, S3mountError, StoreError, Throttled
 from s3mount.index.schema import DUE_NEVER
@@ -62,8 +64,14 @@ class Steps:
             key = self._pending_key(inode) or key
         if key not in wanted or inode.remote_key not in {None, *wanted}:
             return False  # renamed since it was claimed: the next turn claims the right keys
+        size = inode.size if step is Step.PUT and inode.size <= PART_BYTES else 0
+        return self.attempt(inode, key, partial(self._request, step, inode, key), size)
+
+    def attempt(self, inode: Inode, key: ObjectKey, request: Callable[[], None], size: int) -> bool:
+        """Do what sends so many bytes in one request, and see to its failure. Whether what failed before may be due
+        sooner by now."""
         try:
-            self._request(step, inode, key)
+            request()
         except ContentMoved:
             log.debug("%r was changed while it was uploaded", key)
         except (PreconditionFailed, Missing) as error:
@@ -76,10 +84,24 @@ class Steps:
             log.warning("upload of %r failed in the cache: %s", key, error)
             self.postpone(inode.ino)
         else:
-            self._context.concurrency.succeeded(inode.size if step is Step.PUT and inode.size <= PART_BYTES else 0)
+            self._context.concurrency.succeeded(size)
             self.setbacks.forget([inode.ino])
             return self._hurry()
         return False
+
+    def plain_put(self, ino: Ino, wanted: set[ObjectKey]) -> ObjectKey | None:
+        """The key at which an inode is put whole by one request, with nothing to be seen to first; else None. `wanted`:
+        the keys that are claimed. In a transaction."""
+        inode = self._index.inodes.find(ino)
+        if inode is None or not inode.metadata_known or inode.link_of is not None:
+            return None
+        key = self._index.dentries.path_key(inode)
+        step = next_step(inode, key, may_have_marker=self._may_have_marker(inode))
+        if key is None or step not in (Step.PUT, Step.PUT_MARKER) or self._pending.find(ino) is not None:
+            return None
+        if key not in wanted or inode.remote_key not in {None, *wanted}:
+            return None
+        return key if find_blocker(self._index, inode, key) is None else None
 
     def keys_of(self, inode: Inode) -> set[ObjectKey]:
         """What a worker may write to for this inode."""

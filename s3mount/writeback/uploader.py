@@ -5,13 +5,18 @@ import threading
 from s3mount import keys, names
 from s3mount.errors import Rejected
 from s3mount.index import links
-from s3mount.model import ETag, Inode, ObjectKey, RemoteObject
-from s3mount.store.base import ANY, Condition
+from s3mount.model import ETag, Ino, Inode, ObjectKey, RemoteObject
+from s3mount.store.base import ANY, Condition, Put
 from s3mount.writeback.context import WriteBackContext
 from s3mount.writeback.multipart import PART_BYTES, ContentMoved, MultipartUpload, Plan, plan_copy, plan_parts
 from s3mount.writeback.settle import Settlement
 
 SMALL_BODIES_MAX = 8  # bodies of up to PART_BYTES held in memory at a time, over all workers
+
+
+def _bodiless(inode: Inode) -> bytes | None:
+    """The body of what has no bytes in the cache; None when it is not known."""
+    return None if inode.target is None and not inode.is_special else names.to_bytes(inode.target or "")
 
 
 class Uploader:
@@ -37,28 +42,52 @@ class Uploader:
     def _put_bodiless(self, inode: Inode, key: ObjectKey, condition: Condition) -> None:
         """What has no bytes in the cache: a symbolic link's are its target, a special file has none."""
         snapshot = self._context.index.inodes.find(inode.ino)
-        if snapshot is not None and (snapshot.target is not None or snapshot.is_special):
-            etag = self._put_object(snapshot, key, names.to_bytes(snapshot.target or ""), condition)
-            self._settlement.uploaded(snapshot, key, etag)
+        body = None if snapshot is None else _bodiless(snapshot)
+        if snapshot is not None and body is not None:
+            self._settlement.uploaded(snapshot, key, self._put_object(snapshot, key, body, condition))
 
     def _put_whole(self, inode: Inode, key: ObjectKey, condition: Condition) -> None:
-        context = self._context
         with self._bodies:
-            context.cache.load(inode.ino, inode.remote, inode.size)
-            with context.locks.of(inode.ino):
-                # Loaded and owed, so never evicted: this read takes the bytes from the disk, under the lock that
-                # writers hold, and they are those of one generation.
-                snapshot = context.on_record(inode.ino)
-                if snapshot is None or snapshot.nlink == 0:
-                    return
-                if snapshot.size > PART_BYTES:
-                    raise ContentMoved
-                body = context.cache.read(inode.ino, snapshot.remote, start=0, end=snapshot.size)
-                if not body and keys.is_dir_key(key):
-                    self._leave_directory_key(snapshot)
-                    raise ContentMoved
+            found = self._read_whole(inode, PART_BYTES)
+            if found is None:
+                return
+            snapshot, body = found
+            if not body and keys.is_dir_key(key):
+                self._leave_directory_key(snapshot)
+                raise ContentMoved
             etag = self._put_object(snapshot, key, body, condition)
         self._settlement.uploaded(snapshot, key, etag)
+
+    def _read_whole(self, inode: Inode, size_max: int) -> tuple[Inode, bytes] | None:
+        """The file as it is on record by now, with all of its bytes; None when it has gone. Raises ContentMoved when
+        they are more than `size_max`, StoreError, FsError."""
+        context = self._context
+        context.cache.load(inode.ino, inode.remote, inode.size)
+        with context.locks.of(inode.ino):
+            # Loaded and owed, so never evicted: this read takes the bytes from the disk, under the lock that writers
+            # hold, and they are those of one generation.
+            snapshot = context.on_record(inode.ino)
+            if snapshot is None or snapshot.nlink == 0:
+                return None
+            if snapshot.size > size_max:
+                raise ContentMoved
+            return snapshot, context.cache.read(inode.ino, snapshot.remote, start=0, end=snapshot.size)
+
+    def read_small(self, ino: Ino, key: ObjectKey, size_max: int) -> tuple[Inode, bytes] | None:
+        """What an inode of up to `size_max` bytes has to be put at `key`: the row, on record, and the bytes of that
+        generation. None when it has gone, or is not whole here: nothing is fetched. Raises ContentMoved, FsError."""
+        context = self._context
+        inode = context.index.inodes.find(ino)
+        if inode is None or inode.nlink == 0:
+            return None
+        if not inode.is_file:
+            body = b"" if inode.is_dir else _bodiless(inode)
+            return None if body is None else (inode, body)
+        if inode.size and context.cache.present_bytes(ino) < inode.size:
+            return None
+        found = self._read_whole(inode, size_max)
+        # The object of an empty file at a directory's key would be the directory's marker.
+        return None if found is None or (not found[1] and keys.is_dir_key(key)) else found
 
     def _leave_directory_key(self, inode: Inode) -> None:
         """A file that has a directory's key is empty by now, and its object would be the directory's marker. It gets
@@ -77,14 +106,16 @@ class Uploader:
             dentries.add(*place, inode, component)
 
     def _put_object(self, snapshot: Inode, key: ObjectKey, body: bytes, condition: Condition) -> ETag:
-        context = self._context
-        return context.store.put(
-            key,
-            body,
-            metadata=context.object_metadata(snapshot, key),
-            content_type=context.content_type(snapshot, key),
-            condition=condition,
+        put = self.request(snapshot, key, body, condition)
+        return self._context.store.put(
+            put.key, put.body, metadata=put.metadata, content_type=put.content_type, condition=put.condition
         )
+
+    def request(self, snapshot: Inode, key: ObjectKey, body: bytes, condition: Condition) -> Put:
+        """What makes the object that stands for this state."""
+        context = self._context
+        metadata, content_type = context.object_metadata(snapshot, key), context.content_type(snapshot, key)
+        return Put(key, body, metadata, content_type, condition)
 
     def _put_parts(self, inode: Inode, key: ObjectKey, condition: Condition) -> None:
         context = self._context

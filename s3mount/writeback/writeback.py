@@ -81,9 +81,10 @@ class WriteBack:
         settlement = Settlement(context)
         self._deleter = Deleter(context, self._claims)
         self._copier = Copier(context, settlement, self._pending, self._claims)
+        uploader = Uploader(context, settlement, self._multipart)
         self._steps = Steps(
             context,
-            uploader=Uploader(context, settlement, self._multipart),
+            uploader=uploader,
             mover=Mover(context),
             settlement=settlement,
             conflicts=ConflictResolver(context),
@@ -93,6 +94,8 @@ class WriteBack:
         self._scheduler = Scheduler(
             context,
             steps=self._steps,
+            uploader=uploader,
+            settlement=settlement,
             deleter=self._deleter,
             multipart=self._multipart,
             pending=self._pending,

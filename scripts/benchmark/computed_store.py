@@ -12,10 +12,22 @@ from typing import Any
 
 from s3mount.errors import Missing, Rejected, StoreError
 from s3mount.model import ETag, ObjectInfo, ObjectKey
-from s3mount.store.base import ANY, Condition, GiveHeads, ListPage, StoreProperties, TakeKeys, UploadInfo
+from s3mount.store.base import (
+    ANY,
+    Condition,
+    GiveHeads,
+    GivePuts,
+    ListPage,
+    Put,
+    StoreProperties,
+    TakeKeys,
+    TakePuts,
+    UploadInfo,
+)
 
 PAGE_KEYS = 1000
 HEADS_AT_ONCE = 32
+PUTS_AT_ONCE = 16
 MODIFIED_NS = 1_700_000_000_000_000_000
 SIZE = 4096
 METADATA = {"mode": "33188", "uid": "0", "gid": "0", "mtime": "1700000000"}
@@ -133,6 +145,16 @@ class ComputedStore:
         if not key.endswith("/"):
             raise Rejected("this store takes no files")
         return ETag("d41d8cd98f00b204e9800998ecf8427e")
+
+    def put_many(self, take: TakePuts, give: GivePuts) -> None:
+        while puts := list(take(PUTS_AT_ONCE)):
+            give({each.key: self._made_by(each) for each in puts})
+
+    def _made_by(self, put: Put) -> ETag | StoreError:
+        try:
+            return self.put(put.key, put.body, metadata=put.metadata, content_type=put.content_type)
+        except Rejected as error:
+            return error
 
     def list_multiparts(self, prefix: ObjectKey) -> Sequence[UploadInfo]:
         return ()

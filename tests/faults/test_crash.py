@@ -56,6 +56,20 @@ def reborn(death: Death) -> Iterator[Bench]:
         bench.close()
 
 
+def together() -> Callable[[Bench, Model], None]:
+    """What goes up in one batch, since nothing is due before all of it is there."""
+
+    def act(bench: Bench, model: Model) -> None:
+        bench.drive.writeback._configured_delay_ns = 3600 * 10**9
+        if "h" not in bench.names():
+            bench.mkdir("/h")
+        for number in range(6):
+            put(f"f{number}", b"%d" % (number + 10 * len(model)) * KIB)(bench, model)
+        put("h/f", b"below %d" % len(model))(bench, model)
+
+    return act
+
+
 def rename(old: str, new: str) -> Callable[[Bench, Model], None]:
     def act(bench: Bench, model: Model) -> None:
         bench.fs.rename(f"/{old}", f"/{new}")
@@ -119,6 +133,9 @@ SCRIPTS = {
         rest, rename("d", "e"), directory("d"), chmod("e", 0o710), rest, put("e/%key", b"2" * KIB),
         rename("e/%key", "d/y"), rest, remove("r/%key"), chmod("r", 0o711), rest, foreign("u", b"6"), rename("u", "v"),
         remove("v/%key"), rename("v", "w"),
+    ],
+    "together": [
+        together(), rest, together(), rename("f3", "g3"), remove("f4"), rest,
     ],
     "large": [
         put("big", b"1" * (9 * MIB)), rest, rename("big", "huge"), put("big", b"2" * KIB), remove("huge"),

@@ -16,6 +16,7 @@ import pytest
 
 from s3mount.store import concurrency, patience
 from tests.simulation.tasks import World
+from tests.support import faulty_store
 
 # One in so many locks that are free is a turn for the others.
 LOCKS_A_TURN = 8
@@ -258,12 +259,15 @@ def sim_future(world: World) -> "Future[Any]":
 
 
 def wait_futures(
-    world: World, futures: Iterable["Future[Any]"], return_when: str = "ALL_COMPLETED", **_: object
+    world: World,
+    futures: Iterable["Future[Any]"],
+    timeout: float | None = None,
+    return_when: str = "ALL_COMPLETED",
 ) -> tuple[set["Future[Any]"], set["Future[Any]"]]:
     wanted = list(futures)
     enough = any if return_when == "FIRST_COMPLETED" else all
     if wanted and not enough(each.done() for each in wanted):
-        world.wait(lambda: enough(each.done() for each in wanted), None)
+        world.wait(lambda: enough(each.done() for each in wanted), timeout)
     done = [each for each in wanted if each.done()]
     return set(done), set(wanted).difference(done)
 
@@ -292,7 +296,8 @@ def install(world: World, patch: pytest.MonkeyPatch) -> None:
         "Future": lambda: sim_future(world), "wait": made(wait_futures), "SystemClock": lambda: clock,
     }  # fmt: skip
     for name, module in list(sys.modules.items()):
-        if name.startswith("s3mount.") and not name.startswith(("s3mount.clock", "s3mount.store")):
+        is_ours = name.startswith("s3mount.") and not name.startswith(("s3mount.clock", "s3mount.store"))
+        if is_ours or name == faulty_store.__name__:
             for attribute, value in replaced.items():
                 if attribute in vars(module):
                     patch.setattr(module, attribute, value)

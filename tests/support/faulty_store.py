@@ -7,6 +7,7 @@ AFTER: the effect took place, the reply is lost.
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
@@ -18,17 +19,20 @@ from s3mount.store.base import (
     Body,
     Condition,
     GiveHeads,
+    GivePuts,
     ListPage,
     ObjectStore,
     PartInfo,
     StoreProperties,
     TakeKeys,
+    TakePuts,
     UploadInfo,
 )
-from tests.support.memory_store import head_one_by_one
+from tests.support.memory_store import PUTS_AT_ONCE, head_one_by_one, put_outcome, put_with
 
 T = TypeVar("T")
 GATE_S_MAX = 20.0
+LOOK_S = 0.02
 FOR_GOOD = 1 << 30
 
 
@@ -179,6 +183,23 @@ class FaultyStore:
             key,
             lambda: self.inner.put(key, body, metadata=metadata, content_type=content_type, condition=condition),
         )
+
+    def put_many(self, take: TakePuts, give: GivePuts) -> None:
+        # Each in a thread of its own, so that one held up at a gate holds up no other.
+        pool = ThreadPoolExecutor(PUTS_AT_ONCE)
+        under_way: dict[Future[ETag | StoreError], ObjectKey] = {}
+        try:
+            while True:
+                for put in take(PUTS_AT_ONCE - len(under_way)) if len(under_way) < PUTS_AT_ONCE else ():
+                    future = pool.submit(put_outcome, lambda put: put_with(self, put), put)
+                    under_way[future] = put.key
+                if not under_way:
+                    return
+                done, _ = wait(under_way, timeout=LOOK_S, return_when="FIRST_COMPLETED")
+                if done:
+                    give({under_way.pop(future): future.result() for future in done})
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def copy(
         self, source: ObjectKey, target: ObjectKey, *, source_etag: ETag, metadata: Mapping[str, str],

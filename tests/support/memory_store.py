@@ -21,16 +21,21 @@ from s3mount.store.base import (
     Condition,
     ConditionKind,
     GiveHeads,
+    GivePuts,
     ListPage,
+    ObjectStore,
     PartInfo,
+    Put,
     StoreProperties,
     TakeKeys,
+    TakePuts,
     UploadInfo,
 )
 from s3mount.store.wire import check_metadata
 
 DELETE_KEYS_MAX = 1000
 HEADS_AT_ONCE = 16
+PUTS_AT_ONCE = 16
 _upload_numbers = itertools.count(1)  # over all stores: a copy of one must not give an id out again
 
 
@@ -68,6 +73,19 @@ def head_one_by_one(head: Callable[[ObjectKey], ObjectInfo], take: TakeKeys, giv
 
     while keys := take(HEADS_AT_ONCE):
         give({key: answer(key) for key in keys})
+
+
+def put_one_by_one(put: Callable[[Put], ETag], take: TakePuts, give: GivePuts) -> None:
+    """The contract's `put_many` where a PUT takes no time."""
+    while puts := list(take(PUTS_AT_ONCE)):
+        give({each.key: put_outcome(put, each) for each in puts})
+
+
+def put_outcome(put: Callable[[Put], ETag], each: Put) -> ETag | StoreError:
+    try:
+        return put(each)
+    except StoreError as error:
+        return error
 
 
 class MemoryStore:
@@ -176,6 +194,9 @@ class MemoryStore:
             self._count("PutObject")
             self._check(key, condition)
             return self._store(key, bytes(body), _md5(body), metadata, content_type)
+
+    def put_many(self, take: TakePuts, give: GivePuts) -> None:
+        put_one_by_one(lambda put: put_with(self, put), take, give)
 
     def copy(
         self,
@@ -311,6 +332,11 @@ class MemoryStore:
             raise PreconditionFailed(f"{key!r} exists")
         if condition.kind is ConditionKind.MATCHES and actual != condition.etag:
             raise PreconditionFailed(f"{key!r} is {actual}, not {condition.etag}")
+
+
+def put_with(store: ObjectStore, put: Put) -> ETag:
+    """One of many as one alone."""
+    return store.put(put.key, put.body, metadata=put.metadata, content_type=put.content_type, condition=put.condition)
 
 
 def _md5(body: Body) -> ETag:
