@@ -27,7 +27,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[S3Store]:
 
 def test_put(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
     good = store.put(KEY, b"good", metadata={}, content_type="text/plain")
-    monkeypatch.setattr("s3mount.store.s3.checksums", SimpleNamespace(crc64nvme=lambda _: 12345))
+    monkeypatch.setattr("s3mount.store.puts.checksums", SimpleNamespace(crc64nvme=lambda _: 12345))
     with pytest.raises(Corrupt):
         store.put(KEY, b"bad", metadata={}, content_type="text/plain")
     assert store.head(KEY).etag == good
