@@ -47,14 +47,23 @@ def matches(etag: ETag) -> Condition:
     return Condition(ConditionKind.MATCHES, etag)
 
 
+class Source(NamedTuple):
+    """The version of an object that is copied."""
+
+    key: ObjectKey
+    etag: ETag
+
+
 class Put(NamedTuple):
-    """An object that is to be made: the arguments of `put`."""
+    """An object that is to be made, of these bytes or as a copy: the arguments of `put`, or with a `source` of `copy`,
+    without bytes."""
 
     key: ObjectKey
     body: Body
     metadata: Mapping[str, str]
     content_type: str
     condition: Condition = ANY
+    source: Source | None = None
 
 
 TakePuts = Callable[[int], Iterable[Put]]
@@ -140,9 +149,9 @@ class ObjectStore(Protocol):
         """Make the object, atomically: readers see all of the old or all of the new. `body` is free after return."""
 
     def put_many(self, take: TakePuts, give: GivePuts) -> None:
-        """`put` of many small objects, several under way at once, as `head_many`: `take` is asked while there is room,
-        and no key may be under way twice. Each comes to what `put` returns or raises. What is under way when `take` or
-        `give` raises is cancelled, and may have taken effect all the same."""
+        """`put` of many small objects and `copy` of many, several under way at once, as `head_many`: `take` is asked
+        while there is room, and no key may be under way twice. Each comes to what `put` or `copy` returns or raises.
+        What is under way when `take` or `give` raises is cancelled, and may have taken effect all the same."""
 
     def copy(
         self,

@@ -23,9 +23,10 @@ AT_ONCE_MAX = 32
 NOT_UTF8_THREADS = 4
 
 
-class Heads:
-    operation = "HeadObject"
+OPERATION = "HeadObject"
 
+
+class Heads:
     def __init__(self, settings: StoreSettings, boto: s3_client.Boto, sender: Sender) -> None:
         self._bucket = settings.bucket
         self._prefix = settings.prefix
@@ -38,19 +39,22 @@ class Heads:
 
         def request(timeout_s: float) -> CrtReply:
             try:
-                return self._sender.hot().send(self.operation, "HEAD", self._prefix + key, timeout_s=timeout_s)
+                return self._sender.hot().send(OPERATION, "HEAD", self._prefix + key, timeout_s=timeout_s)
             except AwsCrtError as error:
                 if not is_not_utf8(error):
                     raise
             return self._ask_boto(key)
 
-        return self.found(key, self._sender.ask(self.operation, request))
+        return self.found(key, self._sender.ask(OPERATION, request))
 
     def many(self, take: TakeKeys, give: GiveHeads) -> None:
         """The contract's `head_many`."""
         UnderWay(self, self._sender, AT_ONCE_MAX).run(take, give)
 
     # -- what UnderWay asks --------------------------------------------------------------------------------------
+
+    def operation(self, item: ObjectKey) -> str:
+        return OPERATION
 
     def key(self, item: ObjectKey) -> ObjectKey:
         return item
@@ -63,7 +67,7 @@ class Heads:
 
     def begin(self, item: ObjectKey, on_done: OnDone) -> tuple[CrtClient, S3Request, CrtReply]:
         crt = self._sender.hot()
-        return crt, *crt.begin(self.operation, "HEAD", self._prefix + item, on_done=on_done)
+        return crt, *crt.begin(OPERATION, "HEAD", self._prefix + item, on_done=on_done)
 
     def elsewhere(self, item: ObjectKey, error: Exception, on_done: Callable[[Outcome], None]) -> bool:
         if not is_not_utf8(error):

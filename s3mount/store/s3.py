@@ -22,6 +22,7 @@ from s3mount.store.base import (
     ListPage,
     PartInfo,
     Put,
+    Source,
     StoreProperties,
     TakeKeys,
     TakePuts,
@@ -139,32 +140,7 @@ class S3Store:
         content_type: str,
         condition: Condition = ANY,
     ) -> ETag:
-        wire.check_metadata(metadata)
-        headers = wire.object_headers(metadata, content_type, condition, self._settings.storage_class)
-        headers.append(("x-amz-metadata-directive", "REPLACE"))
-        return self._copy("CopyObject", target, source, source_etag, headers)[0]
-
-    def _copy(
-        self,
-        operation: str,
-        target: ObjectKey,
-        source: ObjectKey,
-        source_etag: ETag,
-        headers: Sequence[tuple[str, str]],
-        query: str = "",
-    ) -> tuple[ETag, str | None]:
-        """ETag and, where S3 tells it, checksum of the copy."""
-        source_headers = wire.copy_source_headers(self._bucket, self._prefix + source, source_etag)
-
-        def request(timeout_s: float) -> Document:
-            reply = self._sender.hot().send(
-                operation, "PUT", self._prefix + target,
-                headers=[*headers, *source_headers], query=query, timeout_s=timeout_s,
-            )  # fmt: skip
-            return self._sender.document(operation, reply)
-
-        with archived_is_explained(self._bucket, self._prefix + source):
-            return self._sender.send_copy(operation, request).copied()
+        return self._puts.one(Put(target, b"", metadata, content_type, condition, Source(source, source_etag)))
 
     def delete(self, versions: Mapping[ObjectKey, ETag | None]) -> Mapping[ObjectKey, StoreError]:
         return self._deletions.delete(versions)
@@ -212,8 +188,17 @@ class S3Store:
         self, key: ObjectKey, upload_id: str, number: int, *, source: ObjectKey, source_etag: ETag, start: int, end: int
     ) -> ETag:
         headers = [("x-amz-copy-source-range", f"bytes={start}-{end - 1}")]
+        headers += wire.copy_source_headers(self._bucket, self._prefix + source, source_etag)
         query = wire.part_query(upload_id, number)
-        etag, checksum = self._copy("UploadPartCopy", key, source, source_etag, headers, query)
+
+        def request(timeout_s: float) -> Document:
+            reply = self._sender.hot().send(
+                "UploadPartCopy", "PUT", self._prefix + key, headers=headers, query=query, timeout_s=timeout_s
+            )
+            return self._sender.document("UploadPartCopy", reply)
+
+        with archived_is_explained(self._bucket, self._prefix + source):
+            etag, checksum = self._sender.send_copy("UploadPartCopy", request).copied()
         self._part_sums.copied(upload_id, number, end - start, checksum)
         return etag
 

@@ -87,6 +87,10 @@ class Sender:
         """For requests that change something."""
         return Attempts(self._settings.deadline_s(body_bytes), self._stopping)
 
+    def copying_attempts(self) -> Attempts:
+        """For requests that copy inside S3."""
+        return Attempts(self._settings.copy_deadline_s, self._stopping)
+
     def upload_turn(self, body_bytes: int) -> Callable[[], float]:
         """Takes a place in the line for the bandwidth; what it returns tells how long to wait before asking again, 0
         once the bytes may go, and after close()."""
@@ -105,7 +109,7 @@ class Sender:
 
     def send_copy(self, operation: str, request: Callable[[float], Result]) -> Result:
         """The same of a request that copies inside S3."""
-        return self._send_hot(operation, Attempts(self._settings.copy_deadline_s, self._stopping), request)
+        return self._send_hot(operation, self.copying_attempts(), request)
 
     def _send_hot(self, operation: str, attempts: Attempts, request: Callable[[float], Result]) -> Result:
         return attempts.run(self.translated(operation, lambda: request(attempts.attempt_timeout_s)))

@@ -43,7 +43,8 @@ def at_once() -> float:
 class Kind(Protocol[Asked, Told]):
     """What all requests of one call are, and what each says."""
 
-    operation: str
+    def operation(self, item: Asked) -> str:
+        """Its name."""
 
     def key(self, item: Asked) -> ObjectKey: ...
 
@@ -174,7 +175,9 @@ class UnderWay(Generic[Item, Result]):
                 self._sent[number] = tried
                 tried.at_s = float("inf")
             elif tried.crt is not None:
-                self._failed(tried, tried.attempts, tried.crt.explained(self._kind.operation, tried.reply, outcome))
+                self._failed(
+                    tried, tried.attempts, tried.crt.explained(self._kind.operation(tried.item), tried.reply, outcome)
+                )
             return
         try:
             reply = tried.reply if outcome is None else outcome
@@ -184,7 +187,7 @@ class UnderWay(Generic[Item, Result]):
             self._failed(tried, tried.attempts, error)
 
     def _failed(self, tried: _Try[Item], attempts: Attempts, error: Exception) -> None:
-        judged, pause_s = attempts.judge(self._sender.judged(self._kind.operation, error))
+        judged, pause_s = attempts.judge(self._sender.judged(self._kind.operation(tried.item), error))
         if pause_s is None:
             self._found[self._kind.key(tried.item)] = self._kind.refused(tried.item, judged)
         else:
@@ -202,7 +205,7 @@ class UnderWay(Generic[Item, Result]):
                 del self._sent[number]
                 tried.request.cancel()
                 tried.end()
-                silence = tried.crt.silence(self._kind.operation, tried.attempts.attempt_timeout_s)
+                silence = tried.crt.silence(self._kind.operation(tried.item), tried.attempts.attempt_timeout_s)
                 self._failed(tried, tried.attempts, silence)
         waiting, self._to_send = self._to_send, []
         for tried in waiting:

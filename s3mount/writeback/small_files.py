@@ -1,10 +1,10 @@
-"""Uploads small files together: one thread prepares them, keeps several PUTs under way, and settles what came.
+"""Sends small files and copies together: one thread prepares them, keeps several under way, and settles what came.
 
 Fed by the scheduler, which has claimed each inode and its keys; the claim is given back when the outcome is on record.
 One thread for many, because threads that upload and threads that answer the kernel hand the interpreter to each other.
-Only what is one plain step comes through here: a whole small file, a symbolic link, a special file or a directory's
-marker, of which S3 need not be asked anything first. Whatever else turns out, the inode is handed to the path that all
-others take (steps.py), in a thread of its own.
+Only what is one plain step comes through here, of which S3 need not be asked anything first: a whole small file, a
+symbolic link, a special file, a directory's marker, or a copy of any object under a new name or with new metadata.
+Whatever else turns out, the inode is handed to the path that all others take (steps.py), in a thread of its own.
 
 Crash table: that of settle.py, file by file. The attempts of those that begin together are on record in one
 transaction before the first of them is sent; the bytes of each are read under its inode lock, as of one generation.
@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
+from typing import NamedTuple
 
 from s3mount.errors import FsError, StoreError
 from s3mount.model import ETag, Ino, Inode, ObjectKey
@@ -33,6 +34,14 @@ SMALL_BYTES = 256 << 10
 REFILLED_SHARE = 4
 
 Keys = Collection[ObjectKey]
+
+
+class _Sent(NamedTuple):
+    """An inode as it is sent, the keys that are claimed, and the bytes that its request has."""
+
+    inode: Inode
+    wanted: set[ObjectKey]
+    size: int
 
 
 class SmallFiles:
@@ -67,12 +76,16 @@ class SmallFiles:
         # Used by the running thread alone: what was taken and not sent yet, and the inodes as they are sent, with
         # their claims.
         self._taken: dict[Ino, set[ObjectKey]] = {}
-        self._sent: dict[ObjectKey, tuple[Inode, set[ObjectKey]]] = {}
+        self._sent: dict[ObjectKey, _Sent] = {}
 
     def takes(self, inode: Inode) -> bool:
         """Whether a look at the row says that it may come through here."""
-        is_small = not inode.is_file or (inode.size <= SMALL_BYTES and (inode.content_owed or inode.remote is None))
-        return is_small and inode.metadata_known and inode.link_of is None
+        is_copied = not inode.content_owed and inode.remote is not None
+        return (
+            (is_copied or not inode.is_file or inode.size <= SMALL_BYTES)
+            and inode.metadata_known
+            and inode.link_of is None
+        )
 
     def add(self, ino: Ino, wanted: set[ObjectKey]) -> None:
         """An inode that is claimed with these keys."""
@@ -98,7 +111,7 @@ class SmallFiles:
 
     def _give_up(self) -> None:
         """Of these nobody knows what became: as after a crash, the attempt is on record."""
-        left = self._taken | {inode.ino: wanted for inode, wanted in self._sent.values()}
+        left = self._taken | {sent.inode.ino: sent.wanted for sent in self._sent.values()}
         self._taken, self._sent = {}, {}
         for ino, wanted in left.items():
             try:
@@ -158,7 +171,7 @@ class SmallFiles:
         try:
             with self._index.transaction():
                 for ino, wanted in self._taken.items():
-                    key = self._steps.plain_put(ino, wanted)
+                    key = self._steps.plain_key(ino, wanted)
                     condition = None if key is None else self._settlement.begin_unasked(ino, key)
                     if key is not None and condition is not None:
                         begun[ino] = key, condition
@@ -174,7 +187,7 @@ class SmallFiles:
     def _prepare(self, ino: Ino, key: ObjectKey, condition: Condition) -> Put | None:
         """None when it is not as small or as whole as it looked."""
         try:
-            found = self._uploader.read_small(ino, key, SMALL_BYTES)
+            found = self._uploader.prepare(ino, key, condition, SMALL_BYTES)
         except (ContentMoved, FsError, StoreError) as error:
             log.debug("%r is uploaded alone: %s", key, error)
             return None
@@ -184,9 +197,8 @@ class SmallFiles:
             return None
         if found is None:
             return None
-        snapshot, body = found
-        put = self._uploader.request(snapshot, key, body, condition)
-        self._sent[key] = snapshot, self._taken[ino]
+        snapshot, put = found
+        self._sent[key] = _Sent(snapshot, self._taken[ino], len(put.body))
         return put
 
     # -- what came of it -----------------------------------------------------------------------------------------
@@ -194,26 +206,26 @@ class SmallFiles:
     def _give(self, outcomes: Mapping[ObjectKey, ETag | StoreError]) -> None:
         settled: dict[Ino, Keys] = {}
         for key, outcome in outcomes.items():
-            snapshot, wanted = self._sent.pop(key)
+            sent = self._sent.pop(key)
             if isinstance(outcome, StoreError):
-                self._in_a_thread(self._failed, snapshot.ino, wanted, snapshot, key, outcome)
+                self._in_a_thread(self._failed, sent.inode.ino, sent.wanted, sent, key, outcome)
                 continue
-            self._attempt(snapshot, key, partial(self._settlement.uploaded, snapshot, key, outcome))
-            settled[snapshot.ino] = wanted
+            self._attempt(sent, key, partial(self._settlement.uploaded, sent.inode, key, outcome))
+            settled[sent.inode.ino] = sent.wanted
         if settled:
             self._release(settled)
 
-    def _failed(self, ino: Ino, wanted: Keys, snapshot: Inode, key: ObjectKey, error: StoreError) -> None:
+    def _failed(self, ino: Ino, wanted: Keys, sent: _Sent, key: ObjectKey, error: StoreError) -> None:
         def fail() -> None:
             raise error
 
-        self._attempt(snapshot, key, fail)
+        self._attempt(sent, key, fail)
         self._release({ino: wanted})
 
-    def _attempt(self, snapshot: Inode, key: ObjectKey, request: Callable[[], None]) -> None:
+    def _attempt(self, sent: _Sent, key: ObjectKey, request: Callable[[], None]) -> None:
         try:
-            self._steps.attempt(snapshot, key, request, snapshot.size)
+            self._steps.attempt(sent.inode, key, request, sent.size)
         except Exception:
             if not self._is_stopping():  # left behind by stop, it finds the index closed
                 log.exception("write-back of %r stumbled; it is tried again", key)
-                self._steps.postpone(snapshot.ino)
+                self._steps.postpone(sent.inode.ino)

@@ -89,15 +89,15 @@ class Steps:
             return self._hurry()
         return False
 
-    def plain_put(self, ino: Ino, wanted: set[ObjectKey]) -> ObjectKey | None:
-        """The key at which an inode is put whole by one request, with nothing to be seen to first; else None. `wanted`:
-        the keys that are claimed. In a transaction."""
+    def plain_key(self, ino: Ino, wanted: set[ObjectKey]) -> ObjectKey | None:
+        """The key at which one request puts an inode whole, or copies it, with nothing to be seen to first; else None.
+        `wanted`: the keys that are claimed. In a transaction."""
         inode = self._index.inodes.find(ino)
         if inode is None or not inode.metadata_known or inode.link_of is not None:
             return None
         key = self._index.dentries.path_key(inode)
         step = next_step(inode, key, may_have_marker=self._may_have_marker(inode))
-        if key is None or step not in (Step.PUT, Step.PUT_MARKER) or self._pending.find(ino) is not None:
+        if key is None or step not in (Step.PUT, Step.PUT_MARKER, Step.COPY) or self._pending.find(ino) is not None:
             return None
         if key not in wanted or inode.remote_key not in {None, *wanted}:
             return None

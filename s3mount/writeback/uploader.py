@@ -6,7 +6,7 @@ from s3mount import keys, names
 from s3mount.errors import Rejected
 from s3mount.index import links
 from s3mount.model import ETag, Ino, Inode, ObjectKey, RemoteObject
-from s3mount.store.base import ANY, Condition, Put
+from s3mount.store.base import ANY, Condition, Put, Source
 from s3mount.writeback.context import WriteBackContext
 from s3mount.writeback.multipart import PART_BYTES, ContentMoved, MultipartUpload, Plan, plan_copy, plan_parts
 from s3mount.writeback.settle import Settlement
@@ -73,17 +73,31 @@ class Uploader:
                 raise ContentMoved
             return snapshot, context.cache.read(inode.ino, snapshot.remote, start=0, end=snapshot.size)
 
-    def read_small(self, ino: Ino, key: ObjectKey, size_max: int) -> tuple[Inode, bytes] | None:
-        """What an inode of up to `size_max` bytes has to be put at `key`: the row, on record, and the bytes of that
-        generation. None when it has gone, or is not whole here: nothing is fetched. Raises ContentMoved, FsError."""
+    def prepare(self, ino: Ino, key: ObjectKey, condition: Condition, size_max: int) -> tuple[Inode, Put] | None:
+        """The row, on record, and what makes its object at `key` by one request: a copy where the bucket has its bytes,
+        or up to `size_max` bytes of that generation. None when there is no such request: it has gone, is too large to
+        be copied by one, or not whole here: nothing is fetched. Raises ContentMoved, FsError."""
         context = self._context
         inode = context.index.inodes.find(ino)
         if inode is None or inode.nlink == 0:
             return None
+        source = inode.remote
+        if source is not None and not inode.is_dir and not inode.content_owed:
+            if source.size > context.store.properties.copy_bytes_max:
+                return None
+            if source.key == key:
+                condition = ANY  # the source condition says the same
+            copy = self._request(inode, key, b"", condition)._replace(source=Source(source.key, source.etag))
+            return inode, copy
+        found = self._read_small(inode, key, size_max)
+        return None if found is None else (found[0], self._request(found[0], key, found[1], condition))
+
+    def _read_small(self, inode: Inode, key: ObjectKey, size_max: int) -> tuple[Inode, bytes] | None:
+        context = self._context
         if not inode.is_file:
             body = b"" if inode.is_dir else _bodiless(inode)
             return None if body is None else (inode, body)
-        if inode.size and context.cache.present_bytes(ino) < inode.size:
+        if inode.size and context.cache.present_bytes(inode.ino) < inode.size:
             return None
         found = self._read_whole(inode, size_max)
         # The object of an empty file at a directory's key would be the directory's marker.
@@ -106,12 +120,12 @@ class Uploader:
             dentries.add(*place, inode, component)
 
     def _put_object(self, snapshot: Inode, key: ObjectKey, body: bytes, condition: Condition) -> ETag:
-        put = self.request(snapshot, key, body, condition)
+        put = self._request(snapshot, key, body, condition)
         return self._context.store.put(
             put.key, put.body, metadata=put.metadata, content_type=put.content_type, condition=put.condition
         )
 
-    def request(self, snapshot: Inode, key: ObjectKey, body: bytes, condition: Condition) -> Put:
+    def _request(self, snapshot: Inode, key: ObjectKey, body: bytes, condition: Condition) -> Put:
         """What makes the object that stands for this state."""
         context = self._context
         metadata, content_type = context.object_metadata(snapshot, key), context.content_type(snapshot, key)

@@ -151,6 +151,9 @@ class ComputedStore:
             give({each.key: self._made_by(each) for each in puts})
 
     def _made_by(self, put: Put) -> ETag | StoreError:
+        if put.source is not None:
+            key, etag = put.source
+            return self.copy(key, put.key, source_etag=etag, metadata=put.metadata, content_type=put.content_type)
         try:
             return self.put(put.key, put.body, metadata=put.metadata, content_type=put.content_type)
         except Rejected as error:

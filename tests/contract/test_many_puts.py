@@ -6,9 +6,9 @@ from itertools import islice
 
 import pytest
 
-from s3mount.errors import PreconditionFailed, StoreError
+from s3mount.errors import Missing, PreconditionFailed, StoreError
 from s3mount.model import ETag, ObjectKey
-from s3mount.store.base import ABSENT, ANY, Condition, Put, matches
+from s3mount.store.base import ABSENT, ANY, Condition, Put, Source, matches
 from tests.contract.conftest import Subject
 
 FILES = 70
@@ -53,6 +53,32 @@ def test_a_condition_that_does_not_hold_is_told_of_that_one_alone(subject: Subje
     assert isinstance(made[subject.key("there")], PreconditionFailed)
     assert isinstance(made[subject.key("gone")], PreconditionFailed)
     assert {type(made[subject.key(name)]) for name in ("new", "other")} == {str}
+
+
+def test_copies_among_them(subject: Subject) -> None:
+    etag, other = subject.put("there", b"bytes"), subject.put("other", b"else")
+    before = subject.store.request_counts().get("CopyObject", 0)
+
+    def copy(name: str, source: str, version: ETag) -> Put:
+        where = Source(subject.key(source), version)
+        return Put(subject.key(name), b"", {"name": name}, "text/plain", ANY, where)
+
+    copies = [
+        copy("copied", "there", etag),
+        copy("there", "there", etag),
+        copy("of another version", "other", etag),
+        copy("of nothing", "gone", etag),
+        _put(subject, "put", ABSENT),
+    ]
+    made = _made(subject, iter(copies))
+    assert isinstance(made[subject.key("of another version")], PreconditionFailed)
+    assert isinstance(made[subject.key("of nothing")], Missing)
+    for name in ("copied", "there"):
+        head = subject.store.head(subject.key(name))
+        assert (head.etag, head.metadata) == (made[subject.key(name)], {"name": name})
+        assert bytes(subject.store.get(subject.key(name), start=0, end=5, if_match=head.etag)) == b"bytes"
+    assert subject.store.head(subject.key("other")).etag == other
+    assert subject.store.request_counts()["CopyObject"] == before + 4
 
 
 def test_every_request_is_counted(subject: Subject) -> None:

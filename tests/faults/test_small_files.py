@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from s3mount.errors import Denied, IOFailure, Rejected, StoreError, Unreachable
+from s3mount.errors import Denied, IOFailure, Missing, PreconditionFailed, Rejected, StoreError, Unreachable
 from s3mount.model import Ino, ObjectKey
 from s3mount.store.base import Condition, GivePuts, Put
 from s3mount.writeback import small_files
@@ -210,11 +210,11 @@ def test_each_is_read_when_those_before_it_are_on_their_way(bench: Bench, monkey
     model = _fill(bench)
     events: list[str] = []
     uploader = bench.drive.writeback._scheduler._small_files._uploader
-    read_small, put_many = uploader.read_small, bench.store.put_many
+    prepare, put_many = uploader.prepare, bench.store.put_many
 
-    def read(ino: Ino, key: ObjectKey, size_max: int) -> object:
+    def read(ino: Ino, key: ObjectKey, condition: Condition, size_max: int) -> object:
         events.append(f"read {key}")
-        return read_small(ino, key, size_max)
+        return prepare(ino, key, condition, size_max)
 
     def observed(take: Callable[[int], Iterable[Put]], give: GivePuts) -> None:
         def sent(count: int) -> Iterator[Put]:
@@ -224,7 +224,7 @@ def test_each_is_read_when_those_before_it_are_on_their_way(bench: Bench, monkey
 
         put_many(sent, give)
 
-    monkeypatch.setattr(uploader, "read_small", read)
+    monkeypatch.setattr(uploader, "prepare", read)
     monkeypatch.setattr(bench.store, "put_many", observed)
     bench.drain()
     keys = [event.split()[1] for event in events[::2]]
@@ -252,6 +252,83 @@ def test_a_store_that_stumbles_gives_back_what_it_had(
     caplog.clear()
     assert (bench.bucket(), bench.conflicts()) == (model, 0)
     assert bench.drive.writeback.backlog().is_empty
+
+
+@pytest.mark.parametrize("change", ["rename", "chmod"])
+def test_copies_go_with_them_whatever_their_size(bench: Bench, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    """Under a new name, or over themselves."""
+    bench.mkdir("/old")
+    bench.fs.symlink("target", "/old/link", CALLER)
+    bench.write("/old/large", b"l" * (small_files.SMALL_BYTES + 1))
+    for name in NAMES:
+        bench.write(f"/old/{name}", name.encode())
+    bench.drain()
+    before, puts = bench.bucket(), bench.store.count("put")
+    alone: list[Ino] = []
+    scheduler = bench.drive.writeback._scheduler
+    go_alone = scheduler._small_files._alone
+
+    def noted(ino: Ino, wanted: set[ObjectKey]) -> None:
+        alone.append(ino)
+        go_alone(ino, wanted)
+
+    monkeypatch.setattr(scheduler._small_files, "_alone", noted)
+    if change == "rename":
+        bench.fs.rename("/old", "/new")
+    else:
+        for name in ("large", *NAMES):
+            bench.fs.chmod(f"/old/{name}", 0o640)
+    bench.drain()
+    assert alone == ([bench.ino("/new")] if change == "rename" else []), "it hands the move down"
+    place = "new" if change == "rename" else "old"
+    assert bench.bucket() == {key.replace("old", place): body for key, body in before.items()}
+    assert bench.store.count("copy") == len(NAMES) + (2 if change == "rename" else 1)
+    assert bench.store.count("put") == puts + (change == "rename"), "the marker alone"
+    assert bench.conflicts() == 0
+
+
+def test_what_is_written_before_its_copy_is_sent_is_put(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = _fill(bench)
+    bench.drain()
+    for name in NAMES:
+        bench.fs.rename(f"/{name}", f"/new-{name}")
+    begin = small_files.SmallFiles._begin
+    written: list[bool] = []
+
+    def then_write(self: small_files.SmallFiles) -> object:
+        begun = begin(self)
+        if begun and not written:
+            written.append(True)
+            bench.write("/new-f0", b"NEW!")
+        return begun
+
+    monkeypatch.setattr(small_files.SmallFiles, "_begin", then_write)
+    bench.drain()
+    assert written
+    model["f0"] = b"NEW!" + model["f0"][4:]
+    assert (bench.bucket(), bench.conflicts()) == ({f"new-{name}": body for name, body in model.items()}, 0)
+
+
+@pytest.mark.parametrize("error", [Missing("injected"), PreconditionFailed("injected"), Unreachable("injected")])
+def test_a_copy_that_fails_is_that_one_files(bench: Bench, error: StoreError) -> None:
+    model = _fill(bench)
+    bench.drain()
+    for name in NAMES:
+        bench.fs.rename(f"/{name}", f"/new-{name}")
+    bench.store.fail("copy", "new-f3", error=error)
+    bench.drain()
+    assert (bench.bucket(), bench.conflicts()) == ({f"new-{name}": body for name, body in model.items()}, 0)
+
+
+def test_a_lost_reply_to_a_copy_makes_no_conflict(bench: Bench) -> None:
+    model = _fill(bench)
+    bench.drain()
+    for name in NAMES:
+        bench.fs.rename(f"/{name}", f"/new-{name}")
+    for name in NAMES[:4]:
+        bench.store.fail("copy", f"new-{name}", moment=Moment.AFTER)
+    bench.drain()
+    assert (bench.bucket(), bench.conflicts()) == ({f"new-{name}": body for name, body in model.items()}, 0)
 
 
 def test_stop_begins_no_more_and_the_next_run_takes_it_up(bench: Bench) -> None:

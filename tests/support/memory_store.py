@@ -336,6 +336,11 @@ class MemoryStore:
 
 def put_with(store: ObjectStore, put: Put) -> ETag:
     """One of many as one alone."""
+    if put.source is not None:
+        return store.copy(
+            put.source.key, put.key, source_etag=put.source.etag, metadata=put.metadata,
+            content_type=put.content_type, condition=put.condition,
+        )  # fmt: skip
     return store.put(put.key, put.body, metadata=put.metadata, content_type=put.content_type, condition=put.condition)
 
 
