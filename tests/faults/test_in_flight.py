@@ -8,6 +8,7 @@ import pytest
 from s3mount.cache.filecache import FileCache
 from s3mount.model import Ino, RemoteObject
 from s3mount.writeback.settle import Settlement
+from s3mount.writeback.small_files import SmallFiles
 from tests.faults.bench import KIB, MIB, Bench, until
 from tests.support.faulty_store import FOR_GOOD, Moment
 
@@ -64,22 +65,28 @@ def test_write_while_parts_are_in_flight_makes_no_mixture(bench: Bench, part: in
     bench.check({"big": b"\2" * (17 * MIB)})
 
 
+@pytest.mark.parametrize("together", [False, True])
 def test_a_file_that_is_written_while_its_metadata_is_copied_is_uploaded(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, together: bool
 ) -> None:
+    """Copied with others (small_files.py) or alone."""
     bench.write("/a", b"old")
     bench.drain()
-    begin = Settlement.begin
+    begun_by: type[SmallFiles | Settlement] = SmallFiles if together else Settlement
+    name = "_begin" if together else "begin"
+    begin = getattr(begun_by, name)
     written = threading.Event()
 
-    def begin_and_write(self: Settlement, ino: int, key: str) -> object:
-        condition = begin(self, ino, key)  # type: ignore[arg-type]
-        if not written.is_set():
+    def begin_and_write(self: object, *arguments: object) -> object:
+        begun = begin(self, *arguments)
+        if begun and not written.is_set():
             written.set()
             bench.write("/a", b"new")
-        return condition
+        return begun
 
-    monkeypatch.setattr(Settlement, "begin", begin_and_write)
+    monkeypatch.setattr(begun_by, name, begin_and_write)
+    if not together:
+        monkeypatch.setattr(SmallFiles, "takes", lambda self, inode: False)
     bench.fs.chmod("/a", 0o600)
     assert written.wait(5)
     bench.check({"a": b"new"})
