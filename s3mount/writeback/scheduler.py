@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from s3mount.ending import end_pool
 from s3mount.errors import FsError, StoreError
 from s3mount.model import Ino, Inode, ObjectKey
+from s3mount.writeback.batches import Batches
 from s3mount.writeback.claims import Claims
 from s3mount.writeback.context import WriteBackContext
 from s3mount.writeback.deleter import Deleter
@@ -19,7 +20,6 @@ from s3mount.writeback.multipart import MultipartUpload
 from s3mount.writeback.pace import Pace
 from s3mount.writeback.pending import PendingUploads
 from s3mount.writeback.settle import Settlement
-from s3mount.writeback.small_files import SmallFiles
 from s3mount.writeback.steps import BLOCKED_NS, Steps
 from s3mount.writeback.streaming import Streamer
 from s3mount.writeback.uploader import Uploader
@@ -69,7 +69,7 @@ class Scheduler:
         self._streamer = Streamer(context, multipart, pending, is_stopping=self._is_stopping.is_set)
         self._pool = ThreadPoolExecutor(context.concurrency.limit_max + 2, thread_name_prefix="writeback")
         self._is_looking = threading.Lock()  # nobody waits for it, so it is of no order
-        self._small_files = SmallFiles(
+        self._batches = Batches(
             context,
             steps=steps,
             uploader=uploader,
@@ -181,8 +181,8 @@ class Scheduler:
         if not self._claims.claim(inode.ino, wanted):
             self._index.inodes.set_due(inode.ino, now_ns + BLOCKED_NS)
             return False
-        if self._small_files.takes(inode):
-            self._small_files.add(inode.ino, wanted)
+        if self._batches.takes(inode):
+            self._batches.add(inode.ino, wanted)
         else:
             self._pool.submit(self._work, inode.ino, wanted)
         return True

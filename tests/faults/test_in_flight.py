@@ -7,8 +7,8 @@ import pytest
 
 from s3mount.cache.filecache import FileCache
 from s3mount.model import Ino, RemoteObject
+from s3mount.writeback.batches import Batches
 from s3mount.writeback.settle import Settlement
-from s3mount.writeback.small_files import SmallFiles
 from tests.faults.bench import KIB, MIB, Bench, until
 from tests.support.faulty_store import FOR_GOOD, Moment
 
@@ -69,10 +69,10 @@ def test_write_while_parts_are_in_flight_makes_no_mixture(bench: Bench, part: in
 def test_a_file_that_is_written_while_its_metadata_is_copied_is_uploaded(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, together: bool
 ) -> None:
-    """Copied with others (small_files.py) or alone."""
+    """Copied with others (batches.py) or alone."""
     bench.write("/a", b"old")
     bench.drain()
-    begun_by: type[SmallFiles | Settlement] = SmallFiles if together else Settlement
+    begun_by: type[Batches | Settlement] = Batches if together else Settlement
     name = "_begin" if together else "begin"
     begin = getattr(begun_by, name)
     written = threading.Event()
@@ -86,7 +86,7 @@ def test_a_file_that_is_written_while_its_metadata_is_copied_is_uploaded(
 
     monkeypatch.setattr(begun_by, name, begin_and_write)
     if not together:
-        monkeypatch.setattr(SmallFiles, "takes", lambda self, inode: False)
+        monkeypatch.setattr(Batches, "takes", lambda self, inode: False)
     bench.fs.chmod("/a", 0o600)
     assert written.wait(5)
     bench.check({"a": b"new"})

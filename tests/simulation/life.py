@@ -16,7 +16,7 @@ from s3mount.errors import IOFailure, NoSpace, NotFound, Stale, Unreachable
 from s3mount.model import Fh, ObjectKey
 from s3mount.store.base import StoreProperties
 from s3mount.vfs.space import KEEP_SIZE, PUNCH_HOLE
-from s3mount.writeback import multipart, small_files, streaming, uploader
+from s3mount.writeback import batches, multipart, streaming, uploader
 from tests.faults.bench import Bench
 from tests.simulation import threads
 from tests.simulation.model import Crash, File, Mark, Model, Names
@@ -371,7 +371,7 @@ def simulated(dice: random.Random, now_s: float) -> Iterator[World]:
         threads.install(world, patch)
         for module in (multipart, streaming, uploader):
             patch.setattr(module, "PART_BYTES", PART_BYTES)
-        patch.setattr(small_files, "SMALL_BYTES", SMALL_BYTES)
+        patch.setattr(batches, "SMALL_BYTES", SMALL_BYTES)
         try:
             yield world
         finally:

@@ -44,7 +44,7 @@ class _Sent(NamedTuple):
     size: int
 
 
-class SmallFiles:
+class Batches:
     def __init__(
         self,
         context: WriteBackContext,
@@ -102,7 +102,7 @@ class SmallFiles:
                 self._context.store.put_many(self._take, self._give)
             except Exception:
                 if not self._is_stopping():  # left behind by stop, it finds the index closed
-                    log.exception("uploading small files stumbled; it goes on")
+                    log.exception("a batch stumbled; it goes on")
             self._give_up()
             with self._lock:
                 if not self._queue:
@@ -152,7 +152,7 @@ class SmallFiles:
             self._look()
         except Exception:
             if not self._is_stopping():
-                log.exception("looking for small files stumbled; it goes on")
+                log.exception("looking for a batch stumbled; it goes on")
 
     def _in_a_thread(self, function: Callable[..., None], ino: Ino, wanted: Keys, *arguments: object) -> None:
         """Which gives back the claim. When the pool is being ended, nobody needs it."""
@@ -176,11 +176,11 @@ class SmallFiles:
                     if key is not None and condition is not None:
                         begun[ino] = key, condition
         except FsError as error:
-            log.info("small files are uploaded one by one: %s", error)
+            log.info("the inodes of a batch go one by one: %s", error)
             return {}
         except Exception:
             if not self._is_stopping():
-                log.exception("beginning small files stumbled; they are uploaded one by one")
+                log.exception("beginning a batch stumbled; its inodes go one by one")
             return {}
         return begun
 

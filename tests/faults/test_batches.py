@@ -1,4 +1,5 @@
-"""Small files that go up together: what goes wrong with one is its own affair; none is sent before it is on record."""
+"""Small files and copies that go together: what goes wrong with one is its own affair; none is sent before its attempt
+is on record."""
 
 import threading
 import time
@@ -12,7 +13,7 @@ import pytest
 from s3mount.errors import Denied, IOFailure, Missing, PreconditionFailed, Rejected, StoreError, Unreachable
 from s3mount.model import Ino, ObjectKey
 from s3mount.store.base import Condition, GivePuts, Put
-from s3mount.writeback import small_files
+from s3mount.writeback.batches import SMALL_BYTES, Batches
 from tests.faults.bench import CALLER, KIB, Bench, until
 from tests.support.faulty_store import FOR_GOOD, Moment
 
@@ -43,21 +44,21 @@ def test_one_thread_puts_all_and_each_has_begun_in_a_batch(bench: Bench, monkeyp
     bench.mkdir("/d")
     bench.fs.symlink("target", "/link", CALLER)
     model = _fill(bench)
-    batches: list[int] = []
-    begin = small_files.SmallFiles._begin
+    sizes: list[int] = []
+    begin = Batches._begin
 
-    def counted(self: small_files.SmallFiles) -> object:
+    def counted(self: Batches) -> object:
         if self._taken:
-            batches.append(len(self._taken))
+            sizes.append(len(self._taken))
         return begin(self)
 
-    monkeypatch.setattr(small_files.SmallFiles, "_begin", counted)
+    monkeypatch.setattr(Batches, "_begin", counted)
     alone: list[Ino] = []
-    monkeypatch.setattr(bench.drive.writeback._scheduler._small_files, "_alone", lambda ino, wanted: alone.append(ino))
+    monkeypatch.setattr(bench.drive.writeback._scheduler._batches, "_alone", lambda ino, wanted: alone.append(ino))
     bench.drain()
     assert not alone
-    assert sum(batches) == len(NAMES) + 2
-    assert len(batches) < len(NAMES), "several at a time"
+    assert sum(sizes) == len(NAMES) + 2
+    assert len(sizes) < len(NAMES), "several at a time"
     assert bench.bucket() == model | {"link": b"target"}
     assert "d/" in bench.object_keys()
     assert bench.store.count("put") == len(NAMES) + 2
@@ -146,7 +147,7 @@ def test_one_that_is_removed_or_renamed_under_way(bench: Bench) -> None:
 
 
 def test_a_large_file_and_small_ones_do_not_wait_for_each_other(bench: Bench) -> None:
-    bench.write("/large", bytes(small_files.SMALL_BYTES + 1))
+    bench.write("/large", bytes(SMALL_BYTES + 1))
     model = _fill(bench)
     gate = bench.store.hold("put", "large")
     thread = _drain_soon(bench)
@@ -182,7 +183,7 @@ def test_what_cannot_be_begun_together_goes_up_alone(
     def refuse(ino: Ino, key: ObjectKey) -> Condition | None:
         raise broken
 
-    monkeypatch.setattr(bench.drive.writeback._scheduler._small_files._settlement, "begin_unasked", refuse)
+    monkeypatch.setattr(bench.drive.writeback._scheduler._batches._settlement, "begin_unasked", refuse)
     bench.drain()
     caplog.clear()
     assert bench.bucket() == model
@@ -192,7 +193,7 @@ def test_what_cannot_be_recorded_is_put_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = _fill(bench)
-    settlement = bench.drive.writeback._scheduler._small_files._settlement
+    settlement = bench.drive.writeback._scheduler._batches._settlement
     uploaded, broken = settlement.uploaded, [IOFailure("injected"), ZeroDivisionError()]
 
     def fail(*arguments: object) -> None:
@@ -209,7 +210,7 @@ def test_what_cannot_be_recorded_is_put_again(
 def test_each_is_read_when_those_before_it_are_on_their_way(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     model = _fill(bench)
     events: list[str] = []
-    uploader = bench.drive.writeback._scheduler._small_files._uploader
+    uploader = bench.drive.writeback._scheduler._batches._uploader
     prepare, put_many = uploader.prepare, bench.store.put_many
 
     def read(ino: Ino, key: ObjectKey, condition: Condition, size_max: int) -> object:
@@ -259,20 +260,20 @@ def test_copies_go_with_them_whatever_their_size(bench: Bench, monkeypatch: pyte
     """Under a new name, or over themselves."""
     bench.mkdir("/old")
     bench.fs.symlink("target", "/old/link", CALLER)
-    bench.write("/old/large", b"l" * (small_files.SMALL_BYTES + 1))
+    bench.write("/old/large", b"l" * (SMALL_BYTES + 1))
     for name in NAMES:
         bench.write(f"/old/{name}", name.encode())
     bench.drain()
     before, puts = bench.bucket(), bench.store.count("put")
     alone: list[Ino] = []
     scheduler = bench.drive.writeback._scheduler
-    go_alone = scheduler._small_files._alone
+    go_alone = scheduler._batches._alone
 
     def noted(ino: Ino, wanted: set[ObjectKey]) -> None:
         alone.append(ino)
         go_alone(ino, wanted)
 
-    monkeypatch.setattr(scheduler._small_files, "_alone", noted)
+    monkeypatch.setattr(scheduler._batches, "_alone", noted)
     if change == "rename":
         bench.fs.rename("/old", "/new")
     else:
@@ -292,17 +293,17 @@ def test_what_is_written_before_its_copy_is_sent_is_put(bench: Bench, monkeypatc
     bench.drain()
     for name in NAMES:
         bench.fs.rename(f"/{name}", f"/new-{name}")
-    begin = small_files.SmallFiles._begin
+    begin = Batches._begin
     written: list[bool] = []
 
-    def then_write(self: small_files.SmallFiles) -> object:
+    def then_write(self: Batches) -> object:
         begun = begin(self)
         if begun and not written:
             written.append(True)
             bench.write("/new-f0", b"NEW!")
         return begun
 
-    monkeypatch.setattr(small_files.SmallFiles, "_begin", then_write)
+    monkeypatch.setattr(Batches, "_begin", then_write)
     bench.drain()
     assert written
     model["f0"] = b"NEW!" + model["f0"][4:]
